@@ -1,0 +1,336 @@
+// Package lakefs is a client of the part of the lakeFS API that tells how
+// imports are getting on. It knows nothing of metrics or configuration files.
+package lakefs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/config"
+)
+
+const (
+	apiPath = "/api/v1"
+	// maxBodyBytes is far above any status of lakeFS (a commit's metadata is
+	// its only unbounded part) and far below what would hurt.
+	maxBodyBytes = 1 << 20
+	// excerptBytes is how much of an unusable body an error shows.
+	excerptBytes = 120
+	// minSecretBytes keeps redaction from tearing ordinary words apart.
+	minSecretBytes = 4
+)
+
+// ClientConfig says how to reach one lakeFS server.
+type ClientConfig struct {
+	// EndpointURL is as in lakectl's server.endpoint_url, with or without
+	// /api/v1 at its end.
+	EndpointURL string
+	// HTTP are the HTTP client settings of Prometheus' scrape configs. Files
+	// named in it are read again when they change.
+	HTTP config.HTTPClientConfig
+	// UserAgent is sent with every request.
+	UserAgent string
+}
+
+// Client talks to one lakeFS server. It is safe for concurrent use.
+type Client struct {
+	base *url.URL // without /api/v1
+	http *http.Client
+}
+
+// NewClient returns a client for cfg. It sends nothing yet. The error tells
+// what is wrong with the endpoint or with the HTTP settings, TLS files included.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	base, err := ParseEndpoint(cfg.EndpointURL)
+	if err != nil {
+		return nil, err
+	}
+	hc, err := config.NewClientFromConfig(cfg.HTTP, "lakefs", config.WithUserAgent(cfg.UserAgent))
+	if err != nil {
+		return nil, err
+	}
+	if cfg.HTTP.FollowRedirects {
+		hc.CheckRedirect = checkRedirect
+	}
+	return &Client{base: base, http: hc}, nil
+}
+
+// ParseEndpoint parses a lakeFS endpoint URL as lakectl takes it, and returns
+// it without a trailing slash and without /api/v1.
+func ParseEndpoint(endpoint string) (*url.URL, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		// The error would quote from the URL, which may hold a password.
+		return nil, errors.New("not a URL")
+	}
+	switch {
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("must begin with http:// or https://")
+	case u.Hostname() == "":
+		return nil, errors.New("has no host")
+	case u.User != nil:
+		return nil, errors.New("must not hold credentials: use basic_auth")
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("must not have a query or a fragment")
+	}
+	path := strings.TrimSuffix(strings.TrimRight(u.EscapedPath(), "/"), apiPath)
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host}).JoinPath(strings.TrimRight(path, "/")), nil
+}
+
+// checkRedirect follows a redirect only to where the credentials may go: the
+// same host, or the same host name from http to https on their usual ports.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	const maxRedirects = 10
+	from := via[0].URL
+	sameHost := req.URL.Scheme == from.Scheme && req.URL.Host == from.Host
+	upgraded := from.Scheme == "http" && req.URL.Scheme == "https" &&
+		from.Hostname() == req.URL.Hostname() &&
+		(from.Port() == "" || from.Port() == "80") && (req.URL.Port() == "" || req.URL.Port() == "443")
+	if (!sameHost && !upgraded) || len(via) >= maxRedirects {
+		return http.ErrUseLastResponse
+	}
+	return nil
+}
+
+// CloseIdleConnections closes connections that no request is using. Requests
+// under way end as they would have.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// EndpointURL returns the endpoint without /api/v1: where the web UI is.
+func (c *Client) EndpointURL() string { return c.base.String() }
+
+// CommitURL returns where lakeFS's web UI shows a commit.
+func (c *Client) CommitURL(repository, commitID string) string {
+	return c.base.JoinPath("repositories", url.PathEscape(repository), "commits", url.PathEscape(commitID)).String()
+}
+
+// ImportStatus asks lakeFS how the import ref is getting on.
+//
+// An error is an *Error, but for one case: if ctx is cancelled for another
+// reason than a deadline, nothing was learned, and the error wraps
+// context.Canceled.
+func (c *Client) ImportStatus(ctx context.Context, ref Ref) (*ImportStatus, error) {
+	u := c.url("repositories", ref.Repository, "branches", ref.Branch, "import")
+	u.RawQuery = url.Values{"id": {ref.ID}}.Encode()
+	var status ImportStatus
+	a, err := c.getJSON(ctx, u, &status)
+	if err != nil {
+		return nil, err
+	}
+	if status.Error != nil {
+		status.Error.Message = a.redact(status.Error.Message)
+	}
+	return &status, nil
+}
+
+// Healthcheck asks lakeFS whether it is alive. That takes no credentials, so
+// wrong ones look healthy. Errors are as those of ImportStatus.
+func (c *Client) Healthcheck(ctx context.Context) error {
+	a, err := c.get(ctx, c.url("healthcheck"))
+	if err != nil {
+		return err
+	}
+	if a.StatusCode != http.StatusNoContent {
+		return a.failure()
+	}
+	return nil
+}
+
+// url returns the URL of an API endpoint; segments are escaped.
+func (c *Client) url(segments ...string) *url.URL {
+	escaped := make([]string, len(segments))
+	for i, s := range segments {
+		escaped[i] = url.PathEscape(s)
+	}
+	return c.base.JoinPath(apiPath).JoinPath(escaped...)
+}
+
+// getJSON decodes the body of a 200 answer into v.
+func (c *Client) getJSON(ctx context.Context, u *url.URL, v any) (*answer, error) {
+	a, err := c.get(ctx, u)
+	if err != nil {
+		return nil, err
+	}
+	if a.StatusCode != http.StatusOK {
+		return nil, a.failure()
+	}
+	if err := json.Unmarshal(a.body, v); err != nil {
+		return nil, a.bad("not the JSON of lakeFS: " + err.Error())
+	}
+	return a, nil
+}
+
+// answer is a response whose body has been read.
+type answer struct {
+	*http.Response
+	body []byte
+}
+
+// get sends a GET and reads the whole answer, whatever its status.
+func (c *Client) get(ctx context.Context, u *url.URL) (*answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, &Error{Kind: Connection, Err: err}
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, transportError(ctx, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1))
+	a := &answer{resp, body}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && ctx.Err() == nil:
+		return nil, a.bad("body is cut short")
+	case err != nil:
+		return nil, transportError(ctx, err)
+	case len(body) > maxBodyBytes:
+		return nil, a.bad("body is over 1 MiB")
+	}
+	return a, nil
+}
+
+// redact blots out of text, which is from a's body, what the request carried to
+// prove itself, in case a proxy's error page echoes the request: such text ends
+// up in logs, metrics and pages.
+func (a *answer) redact(text string) string {
+	blot := func(secret string) {
+		if len(secret) >= minSecretBytes {
+			text = strings.ReplaceAll(text, secret, "<secret>")
+		}
+	}
+	for name, values := range a.Request.Header {
+		if name == "Accept" || name == "User-Agent" {
+			continue
+		}
+		for _, value := range values {
+			if _, credentials, ok := strings.Cut(value, " "); ok {
+				blot(credentials)
+			}
+			blot(value)
+		}
+	}
+	if _, password, ok := a.Request.BasicAuth(); ok {
+		blot(password)
+	}
+	return text
+}
+
+// transportError types an error of sending a request or of receiving its answer.
+func transportError(ctx context.Context, err error) error {
+	// A url.Error says no more than the caller knows: method and URL.
+	var uerr *url.Error
+	if errors.As(err, &uerr) {
+		err = uerr.Err
+	}
+	var (
+		nerr net.Error
+		perr *fs.PathError
+	)
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(context.Cause(ctx), context.DeadlineExceeded):
+		return &Error{Kind: Timeout, Err: errors.New("no answer before the deadline")}
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ctx.Err(), context.Cause(ctx))
+	case strings.HasPrefix(err.Error(), "failed to parse Location header"):
+		// It has no type, and quotes the header.
+		return &Error{Kind: BadResponse, Err: errors.New("redirect to what is not a URL was not followed")}
+	case errors.As(err, &perr):
+		return &Error{Kind: Credentials, Err: err}
+	case errors.As(err, &nerr) && nerr.Timeout():
+		return &Error{Kind: Timeout, Err: err}
+	default:
+		return &Error{Kind: Connection, Err: err}
+	}
+}
+
+// failure types an answer with another status than the one of success.
+func (a *answer) failure() error {
+	e := &Error{StatusCode: a.StatusCode, Message: a.message()}
+	switch code := a.StatusCode; {
+	case code == http.StatusNotFound && e.Message == "invalid API endpoint":
+		e.Kind = BadResponse
+		e.Err = errors.New("invalid API endpoint (is endpoint_url right?)")
+	case code == http.StatusNotFound && e.Message != "", code == http.StatusGone:
+		e.Kind = NotFound
+	case code == http.StatusUnauthorized, code == http.StatusForbidden:
+		e.Kind = Unauthorized
+	case code == http.StatusTooManyRequests:
+		e.Kind = RateLimited
+		e.RetryAfter = retryAfter(a.Header)
+	case code >= 500:
+		e.Kind = ServerError
+	case code >= 400 && code != http.StatusNotFound:
+		e.Kind = BadRequest
+	case code >= 300 && code < 400:
+		return a.bad("redirect to " + a.redirectTarget() + " was not followed")
+	default:
+		return a.bad("not an answer of lakeFS")
+	}
+	return e
+}
+
+// redirectTarget returns where a redirects to, without what could be a secret.
+func (a *answer) redirectTarget() string {
+	u, err := a.Location()
+	if err != nil {
+		return "nowhere"
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// bad returns an error that shows the first bytes of a's body.
+func (a *answer) bad(reason string) error {
+	excerpt := a.redact(string(a.body))
+	if len(excerpt) > excerptBytes {
+		excerpt = excerpt[:excerptBytes]
+	}
+	return &Error{
+		Kind:       BadResponse,
+		StatusCode: a.StatusCode,
+		Message:    a.message(),
+		Err:        fmt.Errorf("%s; body begins %q", a.redact(reason), excerpt),
+	}
+}
+
+// message returns the message of lakeFS's JSON body {"message": "..."}, and ""
+// if a's body is another.
+func (a *answer) message() string {
+	var b struct {
+		Message string `json:"message"`
+	}
+	if json.Unmarshal(a.body, &b) != nil {
+		return ""
+	}
+	return a.redact(b.Message)
+}
+
+// retryAfter reads the header Retry-After: a number of seconds, or a date to
+// be held against the answer's own Date. A server that names the present or
+// the past gets a second. It returns 0 if there is none, or none that can be read.
+func retryAfter(h http.Header) time.Duration {
+	value := h.Get("Retry-After")
+	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
+		return max(time.Duration(seconds)*time.Second, time.Second)
+	}
+	until, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return max(until.Sub(now), time.Second)
+}
