@@ -1,0 +1,278 @@
+package collector
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	dto "github.com/prometheus/client_model/go"
+
+	"lakefs_import_exporter/lakefs"
+)
+
+// gauge is a metric of an import: its one description, from which both the
+// exposition and its order come.
+type gauge struct {
+	name, help string
+	// value returns the value for an import, and false if it has none.
+	value func(v *ImportView) (float64, bool)
+	// labels returns labels besides those of every series; nil if there are none.
+	labels func(v *ImportView) []*dto.LabelPair
+}
+
+// importGauges are all metrics of imports, by name.
+var importGauges = []gauge{
+	{
+		name:  "lakefs_import_canceled",
+		help:  "Whether the import was canceled: 1 if it finished with the error of a cancel, else 0.",
+		value: func(v *ImportView) (float64, bool) { return truth(v.Outcome == lakefs.Canceled), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_commit_info",
+		help:  "The commit that a successful import left on its branch. The value is always 1.",
+		value: func(v *ImportView) (float64, bool) { return 1, v.Outcome == lakefs.Succeeded },
+		labels: func(v *ImportView) []*dto.LabelPair {
+			return []*dto.LabelPair{labelPair("commit_id", v.CommitID), labelPair("metarange_id", v.MetarangeID)}
+		},
+	},
+	{
+		name:  "lakefs_import_completed",
+		help:  "Whether the import has finished, with success or with an error: 1 if so, else 0.",
+		value: func(v *ImportView) (float64, bool) { return truth(v.Finished()), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_error",
+		help:  "Whether the import has finished with an error, a cancel included: 1 if so, else 0.",
+		value: func(v *ImportView) (float64, bool) { return truth(v.withError()), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_error_info",
+		help:  "The error that the import has finished with. The value is always 1.",
+		value: func(v *ImportView) (float64, bool) { return 1, v.withError() },
+		labels: func(v *ImportView) []*dto.LabelPair {
+			return []*dto.LabelPair{labelPair("message", v.ErrorMessage)}
+		},
+	},
+	{
+		name:  "lakefs_import_expected_objects",
+		help:  "How many objects the import is expected to ingest, from the exporter's configuration.",
+		value: func(v *ImportView) (float64, bool) { return float64(v.ExpectedObjects), v.ExpectedObjects > 0 },
+	},
+	{
+		name: "lakefs_import_found",
+		help: "Whether lakeFS knows the import: 1 if its newest definite answer was a status, 0 if it was that there is no such import.",
+		value: func(v *ImportView) (float64, bool) {
+			return truth(v.NotFoundSince.IsZero()), v.Seen() || !v.NotFoundSince.IsZero()
+		},
+	},
+	{
+		name:  "lakefs_import_ingested_objects",
+		help:  "Objects that the import has ingested so far.",
+		value: func(v *ImportView) (float64, bool) { return float64(v.IngestedObjects), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_last_status_timestamp_seconds",
+		help:  "Unix time at which the newest status of the import was received, by the exporter's clock.",
+		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.StatusAt), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_no_progress_after_seconds",
+		help:  "For how long the count of ingested objects may rest before that is worth a look, from the exporter's configuration.",
+		value: func(v *ImportView) (float64, bool) { return v.NoProgressAfter.Seconds(), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_poll_success",
+		help:  "Whether the newest poll of the import got a status, or none is needed any more: 1 if so, else 0.",
+		value: func(v *ImportView) (float64, bool) { return truth(v.PollSuccess()), true },
+	},
+	{
+		name:  "lakefs_import_progress_timestamp_seconds",
+		help:  "Unix time at which the count of ingested objects was last seen to grow, or was first seen, by the exporter's clock.",
+		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.ProgressAt), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_seconds_since_update",
+		help:  "Seconds since lakeFS last updated the import, never negative. It grows for ever once the import has finished.",
+		value: func(v *ImportView) (float64, bool) { return v.SecondsSinceUpdate(), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_start_timestamp_seconds",
+		help:  "Unix time at which the import was started, read from its ID.",
+		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.StartedAt), !v.StartedAt.IsZero() },
+	},
+	{
+		name:  "lakefs_import_update_timestamp_seconds",
+		help:  "Unix time at which lakeFS last updated the import, by lakeFS's clock.",
+		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.UpdateTime), v.Seen() },
+	},
+}
+
+// withError reports whether the import finished without success.
+func (o Observation) withError() bool {
+	return o.Outcome == lakefs.Failed || o.Outcome == lakefs.Canceled
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// unixSeconds returns t as Unix time with its fraction, in any year.
+func unixSeconds(t time.Time) float64 {
+	return float64(t.Unix()) + float64(t.Nanosecond())/1e9
+}
+
+func labelPair(name, value string) *dto.LabelPair {
+	return &dto.LabelPair{Name: &name, Value: &value}
+}
+
+// seriesLabels returns the labels that every series of imp carries, by name.
+func seriesLabels(imp Import) []*dto.LabelPair {
+	pairs := make([]*dto.LabelPair, 0, 4+len(imp.Labels))
+	pairs = append(pairs,
+		labelPair("branch", imp.Branch),
+		labelPair("import_id", imp.ID),
+		labelPair("repository", imp.Repository),
+		labelPair("server", imp.Server),
+	)
+	for name, value := range imp.Labels {
+		pairs = append(pairs, labelPair(name, value))
+	}
+	sortLabels(pairs)
+	return pairs
+}
+
+func sortLabels(pairs []*dto.LabelPair) {
+	slices.SortFunc(pairs, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+}
+
+// Gather implements prometheus.Gatherer. The families are by name, as those of
+// a registry are; the error is always nil.
+//
+// It does not go through a registry, which would check every series at every
+// scrape: names and labels were checked before the import was watched.
+func (s *Snapshot) Gather() ([]*dto.MetricFamily, error) {
+	families := make([]*dto.MetricFamily, 0, len(importGauges)+3)
+	for i := range importGauges {
+		if f := importGauges[i].family(s.Imports); len(f.Metric) > 0 {
+			families = append(families, f)
+		}
+	}
+	if len(s.failedFiles) > 0 {
+		f := newFamily("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.")
+		for _, file := range slices.Sorted(maps.Keys(s.failedFiles)) {
+			addGauge(f, truth(s.failedFiles[file]), labelPair("file", file))
+		}
+		families = append(families, f)
+	}
+	watched := newFamily("lakefs_import_exporter_imports", "Imports watched, by where they were named.")
+	count := map[Origin]int{}
+	for i := range s.Imports {
+		count[s.Imports[i].Origin]++
+	}
+	for _, origin := range slices.Sorted(slices.Values(origins)) {
+		addGauge(watched, float64(count[origin]), labelPair("source", string(origin)))
+	}
+	families = append(families, watched)
+	if len(s.Servers) > 0 {
+		up := newFamily("lakefs_up", "Whether lakeFS itself gave an answer in the newest round of polls: 1 if so, else 0.")
+		for _, server := range s.Servers {
+			addGauge(up, truth(server.Up), labelPair("server", server.Name))
+		}
+		families = append(families, up)
+	}
+	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return families, nil
+}
+
+func newFamily(name, help string) *dto.MetricFamily {
+	return &dto.MetricFamily{Name: &name, Help: &help, Type: dto.MetricType_GAUGE.Enum()}
+}
+
+func addGauge(f *dto.MetricFamily, value float64, labels ...*dto.LabelPair) {
+	f.Metric = append(f.Metric, &dto.Metric{Label: labels, Gauge: &dto.Gauge{Value: &value}})
+}
+
+// family returns the series of all imports. They come out of three slabs: an
+// allocation for each would cost more than all the rest of a scrape.
+func (g *gauge) family(imports []ImportView) *dto.MetricFamily {
+	f := newFamily(g.name, g.help)
+	f.Metric = make([]*dto.Metric, 0, len(imports))
+	metrics := make([]dto.Metric, len(imports))
+	gauges := make([]dto.Gauge, len(imports))
+	values := make([]float64, len(imports))
+	for i := range imports {
+		value, ok := g.value(&imports[i])
+		if !ok {
+			continue
+		}
+		labels := imports[i].labels
+		if g.labels != nil {
+			labels = slices.Concat(labels, g.labels(&imports[i]))
+			sortLabels(labels)
+		}
+		values[i] = value
+		gauges[i].Value = &values[i]
+		metrics[i].Label = labels
+		metrics[i].Gauge = &gauges[i]
+		f.Metric = append(f.Metric, &metrics[i])
+	}
+	return f
+}
+
+// metrics are those of the exporter's own work.
+type metrics struct {
+	pollDuration *prometheus.HistogramVec
+	polls        *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	factory := promauto.With(reg)
+	return &metrics{
+		pollDuration: factory.NewHistogramVec(prometheus.HistogramOpts{
+			Name:                            "lakefs_import_exporter_poll_duration_seconds",
+			Help:                            "How long it took lakeFS to answer a request for the status of an import, or not to.",
+			Buckets:                         prometheus.DefBuckets,
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  100,
+			NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"server"}),
+		polls: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "lakefs_import_exporter_polls_total",
+			Help: "Requests for the status of an import, by how they ended.",
+		}, []string{"server", "result"}),
+	}
+}
+
+// addServer makes every series of a server be there from the start.
+func (m *metrics) addServer(name string) {
+	m.pollDuration.WithLabelValues(name)
+	for _, result := range results() {
+		m.polls.WithLabelValues(name, string(result))
+	}
+}
+
+func (m *metrics) removeServer(name string) {
+	m.pollDuration.DeleteLabelValues(name)
+	m.polls.DeletePartialMatch(prometheus.Labels{"server": name})
+}
+
+// polled counts a poll that took d and ended with err.
+func (m *metrics) polled(server string, d time.Duration, err error) {
+	result := resultSuccess
+	if err != nil {
+		result = resultOf(err)
+	}
+	m.polls.WithLabelValues(server, string(result)).Inc()
+	var lerr *lakefs.Error
+	if errors.As(err, &lerr) && lerr.Kind == lakefs.Credentials {
+		return // nothing was sent
+	}
+	m.pollDuration.WithLabelValues(server).Observe(d.Seconds())
+}
