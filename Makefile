@@ -1,0 +1,42 @@
+# Targets: build, run, test, lint, bench, clean.
+
+BINARY  := lakefs_import_exporter
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
+LDPKG   := github.com/prometheus/common/version
+LDFLAGS := -s -w \
+	-X $(LDPKG).Version=$(VERSION) \
+	-X $(LDPKG).Revision=$(shell git rev-parse HEAD 2>/dev/null) \
+	-X $(LDPKG).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
+
+GOLANGCI_LINT_VERSION := v2.15.0
+# In a folder of its own, so that a new version is fetched when it is wanted.
+TOOLS         := $(CURDIR)/.tools
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+
+.PHONY: all build run test lint bench clean
+all: lint test build
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) .
+
+run: build
+	./$(BINARY) --demo
+
+# Tests that need a program which is not there are skipped, and say so at the
+# end; with CI=true they fail instead.
+test:
+	go vet ./...
+	go test -race -shuffle=on -timeout 15m ./...
+
+lint: $(GOLANGCI_LINT)
+	$(GOLANGCI_LINT) run ./...
+	go mod tidy -diff
+
+$(GOLANGCI_LINT):
+	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+clean:
+	rm -rf $(BINARY) dist $(TOOLS)
