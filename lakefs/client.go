@@ -170,6 +170,9 @@ func (c *Client) getJSON(ctx context.Context, u *url.URL, v any) (*answer, error
 	return a, nil
 }
 
+// invalidEndpoint is what lakeFS says of a path that is none of its API's.
+const invalidEndpoint = "invalid API endpoint"
+
 // answer is a response whose body has been read.
 type answer struct {
 	*http.Response
@@ -241,6 +244,8 @@ func transportError(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(context.Cause(ctx), context.DeadlineExceeded):
 		return &Error{Kind: Timeout, Err: errors.New("no answer before the deadline")}
+	case ctx.Err() != nil && context.Cause(ctx) == ctx.Err(): //nolint:errorlint // the very same, or it says more
+		return ctx.Err()
 	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", ctx.Err(), context.Cause(ctx))
 	case strings.HasPrefix(err.Error(), "failed to parse Location header"):
@@ -259,9 +264,9 @@ func transportError(ctx context.Context, err error) error {
 func (a *answer) failure() error {
 	e := &Error{StatusCode: a.StatusCode, Message: a.message()}
 	switch code := a.StatusCode; {
-	case code == http.StatusNotFound && e.Message == "invalid API endpoint":
+	case code == http.StatusNotFound && e.Message == invalidEndpoint:
 		e.Kind = BadResponse
-		e.Err = errors.New("invalid API endpoint (is endpoint_url right?)")
+		e.Err = errors.New(invalidEndpoint + " (is endpoint_url right?)")
 	case code == http.StatusNotFound && e.Message != "", code == http.StatusGone:
 		e.Kind = NotFound
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
@@ -311,6 +316,11 @@ func (a *answer) message() string {
 		Message string `json:"message"`
 	}
 	if json.Unmarshal(a.body, &b) != nil {
+		return ""
+	}
+	// Gateways have JSON messages too, such as "no Route matched with those
+	// values". Of lakeFS's own 404s all but one end alike.
+	if a.StatusCode == http.StatusNotFound && b.Message != invalidEndpoint && !strings.HasSuffix(b.Message, "not found") {
 		return ""
 	}
 	return a.redact(b.Message)

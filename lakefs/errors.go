@@ -72,8 +72,8 @@ type Error struct {
 	StatusCode int
 	// Message is the message of lakeFS's JSON body, empty if there was none.
 	Message string
-	// RetryAfter is how long the server asks to be left alone, from its
-	// Retry-After header: at least a second, or 0 if it did not say.
+	// RetryAfter is how long a server that answered 429 asks to be left alone,
+	// from its Retry-After header: at least a second, or 0 if it did not say.
 	RetryAfter time.Duration
 	// Err says more; nil where StatusCode and Message say it all.
 	Err error

@@ -84,18 +84,22 @@ func (s *ImportStatus) Outcome() Outcome {
 	}
 }
 
+// importStatusJSON is an ImportStatus as it comes: the pointers tell what is
+// missing.
+type importStatusJSON struct {
+	Completed       *bool        `json:"completed"`
+	UpdateTime      *time.Time   `json:"update_time"`
+	IngestedObjects *int64       `json:"ingested_objects"`
+	MetarangeID     string       `json:"metarange_id"`
+	Commit          *Commit      `json:"commit"`
+	Error           *ImportError `json:"error"`
+}
+
 // UnmarshalJSON decodes the body of an answer of importStatus. It refuses a
 // body that lacks a required field or holds a value that lakeFS cannot mean, so
 // that a half-understood answer is never taken for a status.
 func (s *ImportStatus) UnmarshalJSON(data []byte) error {
-	var wire struct {
-		Completed       *bool        `json:"completed"`
-		UpdateTime      *time.Time   `json:"update_time"`
-		IngestedObjects *int64       `json:"ingested_objects"`
-		MetarangeID     string       `json:"metarange_id"`
-		Commit          *Commit      `json:"commit"`
-		Error           *ImportError `json:"error"`
-	}
+	var wire importStatusJSON
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return err
 	}

@@ -54,10 +54,13 @@ func newRequest(t *testing.T, server *lakefstest.Server, target, body string) *h
 	return req
 }
 
+// shared keeps the connections of tests that do not look at connections.
+var shared http.Transport
+
 // send returns the status, header and body of an answer.
 func send(t *testing.T, req *http.Request) (int, http.Header, string) {
 	t.Helper()
-	resp, err := newTransport(t).RoundTrip(req)
+	resp, err := shared.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -719,10 +722,11 @@ func TestInFlight(t *testing.T) {
 	}, lakefstest.Fault{Hold: hold})
 
 	answers := make(chan int, n)
+	transport := newTransport(t)
 	for range n {
 		req := newRequest(t, server, "GET "+importPath(ref), "")
 		go func() {
-			resp, err := http.DefaultTransport.RoundTrip(req)
+			resp, err := transport.RoundTrip(req)
 			if err != nil {
 				answers <- 0
 				return
@@ -754,7 +758,6 @@ func TestInFlight(t *testing.T) {
 	if got := server.Stats(); got.InFlight != 0 || got.MaxInFlight != n {
 		t.Errorf("at the end: got %+v", got)
 	}
-	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
 func TestClose(t *testing.T) {
