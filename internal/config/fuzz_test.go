@@ -44,7 +44,6 @@ func checkImports(t *testing.T, imports []collector.Import, servers map[string]b
 
 func FuzzConfig(f *testing.F) {
 	addFiles(f, "testdata/good/*.yml", "testdata/bad/*.yml", "testdata/*.yml", examplePath)
-	// Beside good.yml, so that paths in it lead somewhere.
 	path := filepath.Join(f.TempDir(), "config.yml")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {

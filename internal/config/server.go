@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -50,10 +49,6 @@ func (s *server) build(dir, userAgent string) (built collector.Server, err error
 	}
 	if s.EndpointURL == "" {
 		return built, errors.New("endpoint_url is missing")
-	}
-	if _, err := url.Parse(s.EndpointURL); err != nil {
-		// What is not a URL may hold a password, which the error would quote.
-		return built, errors.New("endpoint_url: not a URL")
 	}
 	u, err := lakefs.ParseEndpoint(s.EndpointURL)
 	if err != nil {

@@ -364,9 +364,10 @@ func TestCheckOfFiles(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	const prodOnly = "servers: [{name: prod, endpoint_url: http://prod}]\nimport_files: [imports/*.yml]\n"
-	mixed := imports("m1") + strings.ReplaceAll(imports("m2"), "prod", "staging")
-	f := newFixture(t, "a.yml", imports("a1"), "broken.yml", mixed, "mixed.yml", strings.ReplaceAll(mixed, "m", "n"))
-	f.write("mixed.yml", strings.NewReplacer("m1", "n1", "m2", "n2").Replace(mixed))
+	mixed := func(prod, staging string) string {
+		return imports(prod) + strings.ReplaceAll(imports(staging), "prod", "staging")
+	}
+	f := newFixture(t, "a.yml", imports("a1"), "broken.yml", mixed("m1", "m2"), "mixed.yml", mixed("n1", "n2"))
 	f.want("a1 m1 m2 n1 n2", "")
 	f.write("broken.yml", "x")
 	before := f.want("a1 m1 m2 n1 n2", "broken.yml", failedLine("broken.yml", 2, "line 1: must be a list, not a single value"))
