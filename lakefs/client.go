@@ -3,6 +3,7 @@
 package lakefs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,12 +12,14 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/prometheus/common/config"
+	"golang.org/x/oauth2"
 )
 
 const (
@@ -26,8 +29,6 @@ const (
 	maxBodyBytes = 1 << 20
 	// excerptBytes is how much of an unusable body an error shows.
 	excerptBytes = 120
-	// minSecretBytes keeps redaction from tearing ordinary words apart.
-	minSecretBytes = 4
 )
 
 // ClientConfig says how to reach one lakeFS server.
@@ -127,9 +128,7 @@ func (c *Client) ImportStatus(ctx context.Context, ref Ref) (*ImportStatus, erro
 	if err != nil {
 		return nil, err
 	}
-	if status.Error != nil {
-		status.Error.Message = a.redact(status.Error.Message)
-	}
+	status.redact(a.sent.redact)
 	return &status, nil
 }
 
@@ -165,7 +164,7 @@ func (c *Client) getJSON(ctx context.Context, u *url.URL, v any) (*answer, error
 		return nil, a.failure()
 	}
 	if err := json.Unmarshal(a.body, v); err != nil {
-		return nil, a.bad("not the JSON of lakeFS: " + err.Error())
+		return nil, a.bad("not the JSON of lakeFS: " + jsonProblem(err))
 	}
 	return a, nil
 }
@@ -177,61 +176,38 @@ const invalidEndpoint = "invalid API endpoint"
 type answer struct {
 	*http.Response
 	body []byte
+	sent *secrets
 }
 
 // get sends a GET and reads the whole answer, whatever its status.
 func (c *Client) get(ctx context.Context, u *url.URL) (*answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	sent := &secrets{}
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: sent.add})
+	req, err := http.NewRequestWithContext(traced, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, &Error{Kind: Connection, Err: err}
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, transportError(ctx, err)
+		return nil, transportError(ctx, err, sent)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBodyBytes+1))
-	a := &answer{resp, body}
+	a := &answer{resp, body, sent}
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF) && ctx.Err() == nil:
 		return nil, a.bad("body is cut short")
 	case err != nil:
-		return nil, transportError(ctx, err)
+		return nil, transportError(ctx, err, sent)
 	case len(body) > maxBodyBytes:
 		return nil, a.bad("body is over 1 MiB")
 	}
 	return a, nil
 }
 
-// redact blots out of text, which is from a's body, what the request carried to
-// prove itself, in case a proxy's error page echoes the request: such text ends
-// up in logs, metrics and pages.
-func (a *answer) redact(text string) string {
-	blot := func(secret string) {
-		if len(secret) >= minSecretBytes {
-			text = strings.ReplaceAll(text, secret, "<secret>")
-		}
-	}
-	for name, values := range a.Request.Header {
-		if name == "Accept" || name == "User-Agent" {
-			continue
-		}
-		for _, value := range values {
-			if _, credentials, ok := strings.Cut(value, " "); ok {
-				blot(credentials)
-			}
-			blot(value)
-		}
-	}
-	if _, password, ok := a.Request.BasicAuth(); ok {
-		blot(password)
-	}
-	return text
-}
-
 // transportError types an error of sending a request or of receiving its answer.
-func transportError(ctx context.Context, err error) error {
+func transportError(ctx context.Context, err error, sent *secrets) error {
 	// A url.Error says no more than the caller knows: method and URL.
 	var uerr *url.Error
 	if errors.As(err, &uerr) {
@@ -240,6 +216,7 @@ func transportError(ctx context.Context, err error) error {
 	var (
 		nerr net.Error
 		perr *fs.PathError
+		oerr *oauth2.RetrieveError
 	)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(context.Cause(ctx), context.DeadlineExceeded):
@@ -253,11 +230,32 @@ func transportError(ctx context.Context, err error) error {
 		return &Error{Kind: BadResponse, Err: errors.New("redirect to what is not a URL was not followed")}
 	case errors.As(err, &perr):
 		return &Error{Kind: Credentials, Err: err}
-	case errors.As(err, &nerr) && nerr.Timeout():
-		return &Error{Kind: Timeout, Err: err}
-	default:
-		return &Error{Kind: Connection, Err: err}
+	case errors.As(err, &oerr):
+		return tokenError(oerr)
 	}
+	// net/http quotes what it cannot understand of an answer.
+	if text := err.Error(); sent.redact(text) != text {
+		err = errors.New(sent.redact(text))
+	}
+	if errors.As(err, &nerr) && nerr.Timeout() {
+		return &Error{Kind: Timeout, Err: err}
+	}
+	return &Error{Kind: Connection, Err: err}
+}
+
+// tokenError types a refusal of the server that OAuth 2 tokens come from. What
+// that server says may repeat the client's secret.
+func tokenError(err *oauth2.RetrieveError) error {
+	e := &Error{Kind: Connection, Err: errors.New("oauth2: token_url gave no token")}
+	if err.Response == nil {
+		return e
+	}
+	code := err.Response.StatusCode
+	e.Err = fmt.Errorf("oauth2: token_url answered with HTTP status %d", code)
+	if code >= 400 && code < 500 {
+		e.Kind = Unauthorized
+	}
+	return e
 }
 
 // failure types an answer with another status than the one of success.
@@ -297,7 +295,7 @@ func (a *answer) redirectTarget() string {
 
 // bad returns an error that shows the first bytes of a's body.
 func (a *answer) bad(reason string) error {
-	excerpt := a.redact(string(a.body))
+	excerpt := a.sent.redact(string(a.body))
 	if len(excerpt) > excerptBytes {
 		excerpt = excerpt[:excerptBytes]
 	}
@@ -305,7 +303,7 @@ func (a *answer) bad(reason string) error {
 		Kind:       BadResponse,
 		StatusCode: a.StatusCode,
 		Message:    a.message(),
-		Err:        fmt.Errorf("%s; body begins %q", a.redact(reason), excerpt),
+		Err:        fmt.Errorf("%s; body begins %q", a.sent.redact(reason), excerpt),
 	}
 }
 
@@ -323,7 +321,24 @@ func (a *answer) message() string {
 	if a.StatusCode == http.StatusNotFound && b.Message != invalidEndpoint && !strings.HasSuffix(b.Message, "not found") {
 		return ""
 	}
-	return a.redact(b.Message)
+	return a.sent.redact(b.Message)
+}
+
+// jsonProblem says why a body is not the JSON that was expected, without quoting
+// from it.
+func jsonProblem(err error) string {
+	var (
+		terr *json.UnmarshalTypeError
+		perr *time.ParseError
+	)
+	switch {
+	case errors.As(err, &terr):
+		got, _, _ := strings.Cut(terr.Value, " ") // behind it, a number is quoted
+		return fmt.Sprintf("%s is a JSON %s", cmp.Or(terr.Field, "the body"), got)
+	case errors.As(err, &perr):
+		return "update_time is not a time of RFC 3339"
+	}
+	return err.Error()
 }
 
 // retryAfter reads the header Retry-After: a number of seconds, or a date to
