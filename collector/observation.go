@@ -152,7 +152,7 @@ func appendSample(samples []sample, s sample) []sample {
 		first++
 	}
 	samples = samples[first:]
-	if n := len(samples); n >= 2 && s.at.Sub(samples[n-2].at) < sampleSpacing {
+	if n := len(samples); n >= 2 && samples[n-1].at.Sub(samples[n-2].at) < sampleSpacing {
 		samples = samples[:n-1]
 	}
 	return append(samples[:len(samples):len(samples)], s)

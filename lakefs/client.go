@@ -45,8 +45,9 @@ type ClientConfig struct {
 
 // Client talks to one lakeFS server. It is safe for concurrent use.
 type Client struct {
-	base *url.URL // without /api/v1
-	http *http.Client
+	base   *url.URL // without /api/v1
+	http   *http.Client
+	public map[string]bool // headers that hold no secret, by canonical name
 }
 
 // NewClient returns a client for cfg. It sends nothing yet. The error tells
@@ -56,14 +57,18 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	hc, err := config.NewClientFromConfig(cfg.HTTP, "lakefs", config.WithUserAgent(cfg.UserAgent))
+	opts := []config.HTTPClientOption{config.WithUserAgent(cfg.UserAgent)}
+	if cfg.HTTP.OAuth2 != nil {
+		opts = append(opts, config.WithDialContextFunc(dialer(maxSilence)))
+	}
+	hc, err := config.NewClientFromConfig(cfg.HTTP, "lakefs", opts...)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.HTTP.FollowRedirects {
 		hc.CheckRedirect = checkRedirect
 	}
-	return &Client{base: base, http: hc}, nil
+	return &Client{base: base, http: hc, public: publicHeaders(cfg.HTTP.HTTPHeaders)}, nil
 }
 
 // ParseEndpoint parses a lakeFS endpoint URL as lakectl takes it, and returns
@@ -181,7 +186,7 @@ type answer struct {
 
 // get sends a GET and reads the whole answer, whatever its status.
 func (c *Client) get(ctx context.Context, u *url.URL) (*answer, error) {
-	sent := &secrets{}
+	sent := &secrets{public: c.public}
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: sent.add})
 	req, err := http.NewRequestWithContext(traced, http.MethodGet, u.String(), nil)
 	if err != nil {

@@ -3,8 +3,11 @@ package lakefs
 import (
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/prometheus/common/config"
 )
 
 // minSecretBytes keeps redaction from tearing ordinary words apart.
@@ -14,15 +17,31 @@ const minSecretBytes = 4
 // or a server that means ill, may send it back, and the text of answers ends
 // up in logs, metrics and pages.
 type secrets struct {
+	public map[string]bool // headers that hold none, by canonical name
+
 	mu     sync.Mutex
 	values []string
+}
+
+// publicHeaders returns the headers of every request that hold no secret: our
+// own, and those whose values stand in the config for all to see.
+func publicHeaders(configured *config.Headers) map[string]bool {
+	public := map[string]bool{"Accept": true, "Accept-Encoding": true, "Host": true, "User-Agent": true}
+	if configured == nil {
+		return public
+	}
+	for name, header := range configured.Headers {
+		if len(header.Secrets) == 0 && len(header.Files) == 0 {
+			public[http.CanonicalHeaderKey(name)] = true
+		}
+	}
+	return public
 }
 
 // add takes note of a header that was sent. It is called by net/http as
 // httptrace.ClientTrace has it.
 func (s *secrets) add(name string, values []string) {
-	switch strings.ToLower(name) {
-	case "accept", "accept-encoding", "host", "user-agent":
+	if s.public[http.CanonicalHeaderKey(name)] { // HTTP/2 has them in lower case
 		return
 	}
 	s.mu.Lock()
