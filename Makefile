@@ -1,4 +1,4 @@
-# Targets: build, run, test, lint, bench, clean.
+# Targets: build, run, test, e2e, lint, bench, clean.
 
 BINARY  := lakefs_import_exporter
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
@@ -13,7 +13,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 TOOLS         := $(CURDIR)/.tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 
-.PHONY: all build run test lint bench clean
+.PHONY: all build run test e2e lint bench clean
 all: lint test build
 
 build:
@@ -22,11 +22,22 @@ build:
 run: build
 	./$(BINARY) --demo
 
-# Tests that need a program which is not there are skipped, and say so at the
-# end; with CI=true they fail instead.
+# Tests that need a program which is not there are skipped, and this says so;
+# with CI=true they fail instead. PROGRAM=PACKAGE: where Debian has it.
+NEEDED := prometheus=prometheus promtool=prometheus \
+	prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager
+
 test:
+	@for need in $(NEEDED); do \
+		command -v $${need%=*} >/dev/null || \
+		echo "SKIPPED: what needs $${need%=*}, which is not there (Debian: apt-get install $${need#*=})"; \
+	done
 	go vet ./...
 	go test -race -shuffle=on -timeout 15m ./...
+
+# The part of the tests that runs a real Prometheus and a real Alertmanager.
+e2e:
+	go test -race -count=1 -timeout 15m -v ./deploy/...
 
 lint: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) run ./...

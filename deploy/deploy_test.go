@@ -1,0 +1,530 @@
+// Package deploy_test runs what this folder ships in the programs it is made
+// for: promtool and amtool over rules and configs, and a real Prometheus and
+// Alertmanager with the real exporter.
+package deploy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v3"
+)
+
+// packageOf is the package of Debian that brings a program.
+var packageOf = map[string]string{
+	"prometheus":   "prometheus",
+	"promtool":     "prometheus",
+	"alertmanager": "prometheus-alertmanager",
+	"amtool":       "prometheus-alertmanager",
+}
+
+// need returns the path of a program. If it is not there, the test is skipped;
+// in CI it fails.
+func need(t *testing.T, program string) string {
+	t.Helper()
+	for _, name := range []string{program, "prometheus-" + program} { // Debian's alertmanager has the longer name
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not there, and CI must not do without it", program)
+	}
+	t.Skipf("SKIPPED: %s is not there: install Debian's package %s", program, packageOf[program])
+	return ""
+}
+
+// run returns what a program prints; it fails the test if the program fails.
+func run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), need(t, program), args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// glob returns the files that match, of which there must be some.
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: found no files (%v)", pattern, err)
+	}
+	return files
+}
+
+const (
+	alertsFile = "prometheus/rules/alerts.yml"
+	rulesFiles = "prometheus/rules/*.yml"
+	rulesTests = "prometheus/tests/*.yml"
+	runbook    = "prometheus/runbook.md"
+)
+
+type rule struct {
+	Alert         string            `yaml:"alert"`
+	Record        string            `yaml:"record"`
+	Expr          string            `yaml:"expr"`
+	For           model.Duration    `yaml:"for"`
+	KeepFiringFor model.Duration    `yaml:"keep_firing_for"`
+	Labels        map[string]string `yaml:"labels"`
+	Annotations   map[string]string `yaml:"annotations"`
+}
+
+// rules returns the alerts and the recording rules that are shipped, by name.
+func rules(t *testing.T) (alerts, records map[string]rule) {
+	t.Helper()
+	alerts, records = map[string]rule{}, map[string]rule{}
+	for _, file := range glob(t, rulesFiles) {
+		var f struct {
+			Groups []struct {
+				Name  string
+				Rules []rule
+			}
+		}
+		if err := yaml.Unmarshal([]byte(read(t, file)), &f); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, g := range f.Groups {
+			for _, r := range g.Rules {
+				if r.Alert != "" {
+					alerts[r.Alert] = r
+				} else {
+					records[r.Record] = r
+				}
+			}
+		}
+	}
+	return alerts, records
+}
+
+func TestPrometheusConfig(t *testing.T) {
+	out := run(t, "promtool", "check", "config", "--lint-fatal", "prometheus/prometheus.yml")
+	alerts, records := rules(t)
+	if len(alerts)+len(records) < 15 || strings.Count(out, "rules found") != len(glob(t, rulesFiles)) {
+		t.Errorf("prometheus.yml does not load every file of rules:\n%s", out)
+	}
+}
+
+// What the rules do, in promtool's own format.
+func TestRules(t *testing.T) {
+	for _, file := range glob(t, rulesTests) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			run(t, "promtool", "test", "rules", file)
+		})
+	}
+}
+
+// Every alert fires in some test and does not in another, every recording rule
+// has values in some.
+func TestEveryRuleIsTested(t *testing.T) {
+	fires, silent, queried := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, file := range glob(t, rulesTests) {
+		var f struct {
+			Tests []struct {
+				AlertRuleTest []struct {
+					Alertname string
+					ExpAlerts []any `yaml:"exp_alerts"`
+				} `yaml:"alert_rule_test"`
+				PromqlExprTest []struct {
+					Expr       string
+					ExpSamples []struct{ Labels string } `yaml:"exp_samples"`
+				} `yaml:"promql_expr_test"`
+			}
+		}
+		if err := yaml.Unmarshal([]byte(read(t, file)), &f); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		for _, test := range f.Tests {
+			for _, a := range test.AlertRuleTest {
+				fires[a.Alertname] = fires[a.Alertname] || len(a.ExpAlerts) > 0
+			}
+			for _, e := range test.PromqlExprTest {
+				queried[e.Expr] = queried[e.Expr] || len(e.ExpSamples) > 0
+				if strings.HasSuffix(e.Expr, `(ALERTS{alertstate="firing"})`) && len(e.ExpSamples) == 0 {
+					silent[file] = true
+				}
+			}
+		}
+	}
+	alerts, records := rules(t)
+	for name := range alerts {
+		if !fires[name] {
+			t.Errorf("no test has alert %s fire with its labels and annotations", name)
+		}
+	}
+	for name := range records {
+		if !queried[name] {
+			t.Errorf("no test queries %s", name)
+		}
+	}
+	if len(silent) < 4 {
+		t.Errorf("only %d files test that nothing fires", len(silent))
+	}
+}
+
+// Which alerts ship is a promise to users, and each says what to do.
+func TestAlerts(t *testing.T) {
+	severities := map[string]string{
+		"LakeFSImportStalled":                    "critical",
+		"LakeFSImportNotProgressing":             "warning",
+		"LakeFSImportFailed":                     "critical",
+		"LakeFSImportCanceled":                   "info",
+		"LakeFSImportLost":                       "critical",
+		"LakeFSImportNotFound":                   "warning",
+		"LakeFSImportPollFailing":                "warning",
+		"LakeFSUnauthorized":                     "critical",
+		"LakeFSDown":                             "critical",
+		"LakeFSImportOverdue":                    "critical",
+		"LakeFSImportExporterDown":               "critical",
+		"LakeFSImportExporterConfigReloadFailed": "warning",
+	}
+	alerts, records := rules(t)
+	if got, want := slices.Sorted(maps.Keys(alerts)), slices.Sorted(maps.Keys(severities)); !slices.Equal(got, want) {
+		t.Errorf("alerts:\n got %q\nwant %q", got, want)
+	}
+	var sections []string
+	for line := range strings.Lines(read(t, runbook)) {
+		if title, ok := strings.CutPrefix(line, "## "); ok {
+			sections = append(sections, strings.TrimSpace(title))
+		}
+	}
+	if want := slices.Sorted(maps.Keys(severities)); !slices.Equal(slices.Sorted(slices.Values(sections)), want) {
+		t.Errorf("sections of the runbook:\n got %q\nwant %q", slices.Sorted(slices.Values(sections)), want)
+	}
+	down := alerts["LakeFSImportExporterDown"]
+	for name, a := range alerts {
+		if want := map[string]string{"severity": severities[name]}; !maps.Equal(a.Labels, want) {
+			t.Errorf("%s: labels %q, want %q", name, a.Labels, want)
+		}
+		if want := []string{"description", "runbook_url", "summary"}; !slices.Equal(slices.Sorted(maps.Keys(a.Annotations)), want) {
+			t.Errorf("%s: annotations %q, want %q", name, slices.Sorted(maps.Keys(a.Annotations)), want)
+		}
+		// The anchor is that which GitHub, GitLab and others give to the title.
+		if got, want := a.Annotations["runbook_url"], filepath.Base(runbook)+"#"+strings.ToLower(name); got != want {
+			t.Errorf("%s: runbook_url %q, want %q", name, got, want)
+		}
+		if a.KeepFiringFor > 0 && a.KeepFiringFor <= down.For {
+			t.Errorf("%s: keep_firing_for %s: ends before %s fires, which is to mute it", name, a.KeepFiringFor, down.Alert)
+		}
+	}
+	// The labels of targets that are aggregated away are the same everywhere.
+	without := regexp.MustCompile(`without \((.*?)\)`)
+	lists := map[string]bool{}
+	for _, r := range slices.Concat(slices.Collect(maps.Values(alerts)), slices.Collect(maps.Values(records))) {
+		for _, m := range without.FindAllStringSubmatch(r.Expr, -1) {
+			lists[m[1]] = true
+		}
+	}
+	delete(lists, "branch, import_id")
+	if len(lists) != 1 {
+		t.Errorf("without: got different lists: %q", slices.Sorted(maps.Keys(lists)))
+	}
+}
+
+// The one word that the exporter has for the state of an import and the alerts
+// about it are two ways to say the same. Here the alerts are asked about what
+// the exporter's own tests hold to be its output in every state.
+func TestAlertsAgreeWithStates(t *testing.T) {
+	need(t, "promtool")
+	alertOf := map[string]string{
+		"stalled":   "LakeFSImportStalled",
+		"hung":      "LakeFSImportNotProgressing",
+		"failed":    "LakeFSImportFailed",
+		"canceled":  "LakeFSImportCanceled",
+		"lost":      "LakeFSImportLost",
+		"not_found": "LakeFSImportNotFound",
+		"unknown":   "",
+		"running":   "",
+		"succeeded": "",
+	}
+	seen := map[string]bool{}
+	for _, file := range glob(t, "../collector/testdata/states/*.prom") {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".prom"), func(t *testing.T) {
+			var imp struct {
+				State string
+				Poll  struct {
+					Success bool
+					Result  string
+				}
+			}
+			if err := json.Unmarshal([]byte(read(t, strings.TrimSuffix(file, ".prom")+".json")), &imp); err != nil {
+				t.Fatal(err)
+			}
+			parser := expfmt.NewTextParser(model.UTF8Validation)
+			families, err := parser.TextToMetricFamilies(strings.NewReader(read(t, file)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[imp.State] = true
+			alert, ok := alertOf[imp.State]
+			if !ok {
+				t.Fatalf("state %q: which alert is for it?", imp.State)
+			}
+			want := []string{alert}
+			series := []series{{`lakefs_import_exporter_build_info{instance="a"}`, "1x180"}}
+			switch up := value(families, "lakefs_up"); {
+			case up == 0:
+				want = append(want, "LakeFSDown")
+			case imp.Poll.Result == "unauthorized":
+				want = append(want, "LakeFSUnauthorized")
+				// The count of polls is not in the files, being the exporter's and not the import's.
+				series = append(series, seriesOf("lakefs_import_exporter_polls_total", map[string]string{"server": "prod", "result": "unauthorized"}, "0+1x180"))
+			case !imp.Poll.Success && imp.Poll.Result != "not_found":
+				want = append(want, "LakeFSImportPollFailing")
+			}
+			want = slices.DeleteFunc(want, func(s string) bool { return s == "" })
+			slices.Sort(want)
+
+			// promtool's time begins at 0: the state is that of its third hour.
+			const at = 3 * time.Hour
+			now := value(families, "lakefs_import_seconds_since_update") + value(families, "lakefs_import_update_timestamp_seconds")
+			if now == 0 {
+				now = value(families, "lakefs_import_start_timestamp_seconds") + 60
+			}
+			for name, f := range families {
+				for _, m := range f.Metric {
+					v := m.GetGauge().GetValue()
+					if strings.HasSuffix(name, "_timestamp_seconds") {
+						v += at.Seconds() - now
+					}
+					labels := map[string]string{"instance": "a"}
+					for _, l := range m.Label {
+						labels[l.GetName()] = l.GetValue()
+					}
+					series = append(series, seriesOf(name, labels, strconv.FormatFloat(v, 'f', -1, 64)+"x180"))
+				}
+			}
+			assertFiring(t, series, at, want)
+		})
+	}
+	for state := range alertOf {
+		if !seen[state] {
+			t.Errorf("there is no file with state %q", state)
+		}
+	}
+}
+
+// value returns that of the only series of a family, or 0.
+func value(families map[string]*dto.MetricFamily, name string) float64 {
+	if f := families[name]; f != nil {
+		return f.Metric[0].GetGauge().GetValue()
+	}
+	return 0
+}
+
+// series is an input of promtool's tests.
+type series struct {
+	Series string `yaml:"series"`
+	Values string `yaml:"values"`
+}
+
+func seriesOf(name string, labels map[string]string, values string) series {
+	var pairs []string
+	for _, l := range slices.Sorted(maps.Keys(labels)) {
+		// In ASCII, since PromQL does not take U+FFFD as it is.
+		pairs = append(pairs, l+"="+strconv.QuoteToASCII(labels[l]))
+	}
+	return series{name + "{" + strings.Join(pairs, ",") + "}", values}
+}
+
+// assertFiring tests that exactly the alerts of these names fire.
+func assertFiring(t *testing.T, input []series, at time.Duration, want []string) {
+	t.Helper()
+	type sample struct {
+		Labels string `yaml:"labels"`
+		Value  int    `yaml:"value"`
+	}
+	samples := []sample{}
+	for _, name := range want {
+		samples = append(samples, sample{fmt.Sprintf("{alertname=%q}", name), 1})
+	}
+	rulesPath, err := filepath.Abs(alertsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := yaml.Marshal(map[string]any{
+		"rule_files":          []string{rulesPath},
+		"evaluation_interval": "1m",
+		"tests": []any{map[string]any{
+			"interval":     "1m",
+			"input_series": input,
+			"promql_expr_test": []any{map[string]any{
+				"expr":        `count by (alertname) (ALERTS{alertstate="firing"})`,
+				"eval_time":   at.String(),
+				"exp_samples": samples,
+			}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "test.yml")
+	write(t, file, string(b))
+	run(t, "promtool", "test", "rules", file)
+}
+
+const alertmanagerFile = "alertmanager/alertmanager.yml"
+
+func TestAlertmanagerConfig(t *testing.T) {
+	run(t, "amtool", "check-config", alertmanagerFile)
+}
+
+func TestRoutes(t *testing.T) {
+	for _, tc := range []struct{ labels, receiver string }{
+		{"alertname=LakeFSImportCanceled severity=info", "log"},
+		{"alertname=LakeFSImportCanceled severity=info team=ingest", "log"},
+		{"alertname=LakeFSImportStalled severity=critical team=ingest", "ingest-pager"},
+		{"alertname=LakeFSImportStalled severity=critical team=other", "pager"},
+		{"alertname=LakeFSImportStalled severity=critical", "pager"},
+		{"alertname=LakeFSImportNotFound severity=warning team=ingest", "ingest-chat"},
+		{"alertname=LakeFSImportNotFound severity=warning team=other", "chat"},
+		{"alertname=LakeFSImportNotFound severity=warning", "chat"},
+		{"alertname=LakeFSDown severity=critical server=prod", "pager"},
+		{"alertname=LakeFSImportExporterDown severity=critical", "pager"},
+		{"alertname=Other", "chat"},
+	} {
+		t.Run(tc.labels, func(t *testing.T) {
+			run(t, "amtool", slices.Concat(
+				[]string{"config", "routes", "test", "--config.file=" + alertmanagerFile, "--verify.receivers=" + tc.receiver},
+				strings.Fields(tc.labels))...)
+		})
+	}
+}
+
+// message is what Alertmanager makes messages of.
+type message struct {
+	Receiver          string            `json:"receiver"`
+	Status            string            `json:"status"`
+	Alerts            []notice          `json:"alerts"`
+	GroupLabels       map[string]string `json:"groupLabels"`
+	CommonLabels      map[string]string `json:"commonLabels"`
+	CommonAnnotations map[string]string `json:"commonAnnotations"`
+	ExternalURL       string            `json:"externalURL"`
+}
+
+type notice struct {
+	Status      string            `json:"status"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+	StartsAt    time.Time         `json:"startsAt"`
+	EndsAt      time.Time         `json:"endsAt"`
+}
+
+func TestMessages(t *testing.T) {
+	amtool := need(t, "amtool")
+	at := time.Date(2026, 11, 22, 10, 50, 27, 0, time.UTC)
+	alert := func(status, name, severity, id string) notice {
+		return notice{
+			Status: status,
+			Labels: map[string]string{"alertname": name, "severity": severity},
+			Annotations: map[string]string{
+				"summary": "Import " + id, "description": "lakeFS gave it up: no <such> file & so on.", "runbook_url": "runbook.md#x",
+			},
+			StartsAt: at,
+		}
+	}
+	text := func(id string) string {
+		return "*Import " + id + "* (critical, since Nov 22 10:50 UTC)\nlakeFS gave it up: no &lt;such&gt; file &amp; so on.\nRunbook: runbook.md#x\n"
+	}
+	stalled, failed := alert("firing", "LakeFSImportStalled", "critical", "a"), alert("firing", "LakeFSImportFailed", "critical", "<b>")
+	ended := alert("resolved", "LakeFSImportStalled", "critical", "c")
+	repository := map[string]string{"server": "prod", "repository": "my-repo"}
+	one := map[string]string{"alertname": "LakeFSImportStalled", "severity": "critical"}
+	for _, tc := range []struct {
+		name               string
+		message            message
+		title, text, color string
+	}{
+		{
+			"one", message{Status: "firing", Alerts: []notice{stalled}, GroupLabels: repository, CommonLabels: one},
+			"FIRING: LakeFSImportStalled: my-repo on prod", text("a"), "danger",
+		},
+		{
+			"two of a kind", message{Status: "firing", Alerts: []notice{stalled, stalled}, GroupLabels: repository, CommonLabels: one},
+			"FIRING: LakeFSImportStalled (2): my-repo on prod", text("a") + text("a"), "danger",
+		},
+		{
+			"mixed", message{Status: "firing", Alerts: []notice{stalled, failed, ended}, GroupLabels: repository},
+			"FIRING: 3 alerts: my-repo on prod", text("a") + text("&lt;b&gt;") + "\n*Resolved:*\n• Import c\n", "danger",
+		},
+		{
+			"resolved", message{Status: "resolved", Alerts: []notice{ended}, GroupLabels: repository, CommonLabels: one},
+			"RESOLVED: LakeFSImportStalled: my-repo on prod", "*Resolved:*\n• Import c\n", "good",
+		},
+		{
+			"a whole server", message{
+				Status: "firing", Alerts: []notice{stalled}, GroupLabels: map[string]string{"server": "prod"},
+				CommonLabels: map[string]string{"alertname": "LakeFSImportPollFailing", "severity": "warning"},
+			},
+			"FIRING: LakeFSImportPollFailing: prod", text("a"), "warning",
+		},
+		{
+			"an exporter", message{
+				Status: "firing", Alerts: []notice{stalled},
+				CommonLabels: map[string]string{"alertname": "LakeFSImportExporterDown", "severity": "info"},
+			},
+			"FIRING: LakeFSImportExporterDown: lakefs_import_exporter", text("a"), "#808080",
+		},
+		{
+			"very many", message{Status: "firing", Alerts: slices.Repeat([]notice{stalled}, 1000), GroupLabels: repository, CommonLabels: one},
+			"FIRING: LakeFSImportStalled (1000): my-repo on prod", strings.Repeat(text("a"), 10) + "and 990 more\n", "danger",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			b, err := json.Marshal(tc.message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := filepath.Join(t.TempDir(), "data.json")
+			write(t, data, string(b))
+			for name, want := range map[string]string{"title": tc.title, "text": tc.text, "color": tc.color} {
+				cmd := exec.CommandContext(t.Context(), amtool, "template", "render", "--template.glob=alertmanager/templates/*.tmpl",
+					"--template.data="+data, `--template.text={{ template "lakefs.`+name+`" . }}`)
+				var stderr bytes.Buffer
+				cmd.Stderr = &stderr
+				got, err := cmd.Output()
+				if err != nil {
+					t.Fatalf("%v: %s", err, stderr.String())
+				}
+				if got := string(got); got != want {
+					t.Errorf("%s: got %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}

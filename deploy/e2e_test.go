@@ -1,0 +1,402 @@
+package deploy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lakefs_import_exporter/lakefs"
+	"lakefs_import_exporter/lakefs/lakefstest"
+)
+
+// world is a lakeFS and all that watches it.
+type world struct {
+	*inbox
+	t                                  *testing.T
+	lakeFS                             *lakefstest.Server
+	configFile, importFile             string
+	exporter, prometheus, alertmanager *process
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	need(t, "prometheus")
+	need(t, "alertmanager")
+	w := &world{t: t, inbox: newInbox(t)}
+	var err error
+	if w.lakeFS, err = lakefstest.New(lakefstest.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.lakeFS.Close)
+	dir := t.TempDir()
+	w.configFile, w.importFile = filepath.Join(dir, "config.yml"), filepath.Join(dir, "imports", "ingest.json")
+	w.importFiles()
+	write(t, w.configFile, fmt.Sprintf(`
+servers:
+  - name: prod
+    endpoint_url: %s
+    basic_auth: {username: %s, password: %s}
+    timeout: 500ms
+import_files: [imports/*.json]
+`, w.lakeFS.URL, lakefstest.AccessKeyID, lakefstest.SecretAccessKey))
+	w.startExporter("127.0.0.1:0")
+	w.alertmanager = startAlertmanager(t, w.inbox)
+	w.prometheus = startPrometheus(t, w.exporter.addr, w.alertmanager.addr)
+	return w
+}
+
+func (w *world) startExporter(address string) {
+	w.t.Helper()
+	w.exporter = start(w.t, buildExporter(w.t), "--config.file="+w.configFile, "--web.listen-address="+address)
+}
+
+// importFiles puts what is to be watched into the import file, as a pipeline
+// would: at once, under another name first.
+func (w *world) importFiles(refs ...lakefs.Ref) {
+	w.t.Helper()
+	entries := []map[string]any{}
+	for _, ref := range refs {
+		entries = append(entries, map[string]any{
+			"repository": ref.Repository, "branch": ref.Branch, "id": ref.ID,
+			"labels": map[string]string{"team": "ingest"},
+		})
+	}
+	b, err := json.Marshal(entries)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	write(w.t, w.importFile+".new", string(b))
+	if err := os.Rename(w.importFile+".new", w.importFile); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// fires waits for a notice that an alert fires.
+func (w *world) fires(path, alert string, ref lakefs.Ref) notice {
+	w.t.Helper()
+	var n notice
+	eventually(w.t, alert, func() (err error) {
+		n, err = w.paged(path, alert, ref.ID, "firing")
+		return err
+	})
+	want := map[string]string{"alertname": alert, "severity": "critical"}
+	if ref != (lakefs.Ref{}) {
+		maps.Copy(want, map[string]string{"server": "prod", "repository": ref.Repository, "branch": ref.Branch, "import_id": ref.ID, "team": "ingest"})
+	}
+	if alert == "LakeFSDown" {
+		want["server"] = "prod"
+	}
+	if !maps.Equal(n.Labels, want) {
+		w.t.Errorf("%s: labels %q, want %q", alert, n.Labels, want)
+	}
+	return n
+}
+
+// resolves waits for a notice that an alert is over.
+func (w *world) resolves(path, alert string, ref lakefs.Ref) {
+	w.t.Helper()
+	eventually(w.t, alert+" is over", func() error {
+		_, err := w.paged(path, alert, ref.ID, "resolved")
+		return err
+	})
+}
+
+// gettable is an alert as Alertmanager's API has it.
+type gettable struct {
+	Labels map[string]string
+	Status struct{ State string }
+}
+
+// assertStates waits until Alertmanager has just these alerts, by the name of
+// the alert and the ID of the import, in these states.
+func (w *world) assertStates(want map[string]string) {
+	w.t.Helper()
+	eventually(w.t, "states in Alertmanager", func() error {
+		var alerts []gettable
+		if err := get(w.alertmanager.URL+"/api/v2/alerts", &alerts); err != nil {
+			return err
+		}
+		got := map[string]string{}
+		for _, a := range alerts {
+			got[a.Labels["alertname"]+"/"+a.Labels["import_id"]] = a.Status.State
+		}
+		if !maps.Equal(got, want) {
+			return fmt.Errorf("got %v, want %v", got, want)
+		}
+		return nil
+	})
+}
+
+// activeSince returns since when an alert is active in Prometheus.
+func (w *world) activeSince(alert string) time.Time {
+	w.t.Helper()
+	var answer struct {
+		Data struct {
+			Alerts []struct {
+				Labels   map[string]string
+				State    string
+				ActiveAt time.Time
+			}
+		}
+	}
+	if err := get(w.prometheus.URL+"/api/v1/alerts", &answer); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, a := range answer.Data.Alerts {
+		if a.Labels["alertname"] == alert && a.State == "firing" {
+			return a.ActiveAt
+		}
+	}
+	w.t.Errorf("%s does not fire", alert)
+	return time.Time{}
+}
+
+// seen waits until Prometheus has got a series of an import.
+func (w *world) seen(metric string, ref lakefs.Ref) {
+	w.t.Helper()
+	eventually(w.t, metric+" in Prometheus", func() error {
+		return hasData(w.prometheus, fmt.Sprintf("%s{import_id=%q}", metric, ref.ID))
+	})
+}
+
+// hasData returns nil if an instant query is answered with data.
+func hasData(prometheus *process, query string) error {
+	_, err := instant(prometheus, query)
+	return err
+}
+
+var errNoData = errors.New("no data")
+
+// instant returns the values that an instant query is answered with, which
+// must be some.
+func instant(prometheus *process, query string) ([]string, error) {
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Value     [2]any
+				Histogram []any
+			}
+		}
+	}
+	if err := get(prometheus.URL+"/api/v1/query?query="+url.QueryEscape(query), &answer); err != nil {
+		return nil, err
+	}
+	var values []string
+	for _, r := range answer.Data.Result {
+		values = append(values, fmt.Sprint(r.Value[1]))
+	}
+	if len(values) == 0 {
+		return nil, errNoData
+	}
+	return values, nil
+}
+
+// People are told what happens to imports, once, and by whom they want to be
+// told: from lakeFS to the message, through everything that is shipped.
+func TestEndToEnd(t *testing.T) {
+	w := newWorld(t)
+	long := lakefstest.Script{Objects: 1 << 40, Rate: 1000}
+	crash, failure := long, long
+	crash.End, crash.EndAfter = lakefstest.Crash, 3*time.Second
+	failure.End, failure.EndAfter, failure.Message = lakefstest.Failure, 2*time.Second, `import error: error on ingest: open "/data/<x>": no such file`
+	running := w.lakeFS.Start("lake", "main", long)
+	stalls := w.lakeFS.Start("lake", "main", crash)
+	fails := w.lakeFS.Start("lake", "dev", failure)
+	vanishes := w.lakeFS.Start("pond", "main", long)
+	w.importFiles(running, stalls, fails, vanishes)
+
+	// A failure, with its message.
+	n := w.fires("/ingest", "LakeFSImportFailed", fails)
+	if !strings.HasSuffix(n.Annotations["description"], ": "+failure.Message) {
+		t.Errorf("description: got %q", n.Annotations["description"])
+	}
+	eventually(t, "a chat about it", func() error {
+		return w.chatted("#ingest", "FIRING: ", "lake on prod", "*Import "+fails.ID+" into lake/dev on prod has failed* (critical, since ",
+			`open "/data/&lt;x&gt;": no such file`, "Runbook: runbook.md#lakefsimportfailed")
+	})
+
+	// A stall.
+	w.fires("/ingest", "LakeFSImportStalled", stalls)
+	stalledSince := w.activeSince("LakeFSImportStalled")
+
+	// A lost import.
+	w.seen("lakefs_import_ingested_objects", vanishes)
+	w.lakeFS.Forget(vanishes)
+	w.fires("/ingest", "LakeFSImportLost", vanishes)
+
+	// An outage of lakeFS: the stall is muted, and nothing else is raised.
+	const failed, stalled, lost, down = "LakeFSImportFailed/", "LakeFSImportStalled/", "LakeFSImportLost/", "LakeFSDown/"
+	w.assertStates(map[string]string{failed + fails.ID: "active", stalled + stalls.ID: "active", lost + vanishes.ID: "active"})
+	back := w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Break: lakefstest.Cut})
+	w.fires("/pager", "LakeFSDown", lakefs.Ref{})
+	// As long as it takes for polls to have failed for 10s (here) for 5s.
+	eventually(t, "a long outage", func() error {
+		return hasData(w.prometheus, `max_over_time(lakefs_up[20s]) == 0`)
+	})
+	w.assertStates(map[string]string{
+		failed + fails.ID: "active", stalled + stalls.ID: "suppressed", lost + vanishes.ID: "active", down: "active",
+	})
+	back()
+	w.resolves("/pager", "LakeFSDown", lakefs.Ref{})
+	w.assertStates(map[string]string{failed + fails.ID: "active", stalled + stalls.ID: "active", lost + vanishes.ID: "active"})
+
+	// A restart of the exporter resolves nothing. It does not remember the lost
+	// import, though, and takes it for one that never was.
+	w.exporter.kill()
+	eventually(t, "a scrape that fails", func() error { return hasData(w.prometheus, `up{job="lakefs-imports"} == 0`) })
+	w.startExporter(w.exporter.addr)
+	w.seen("lakefs_import_ingested_objects", stalls)
+	if since := w.activeSince("LakeFSImportStalled"); !since.Equal(stalledSince) {
+		t.Errorf("LakeFSImportStalled: active since %s, and then since %s", stalledSince, since)
+	}
+
+	// Recovery. The stalled import is canceled, the others are not watched any more.
+	if !w.lakeFS.Cancel(stalls) {
+		t.Error("an orphan cannot be canceled")
+	}
+	eventually(t, "a chat about the cancel", func() error {
+		return w.chatted("#lakefs-log", "Import "+stalls.ID+" into lake/main on prod was canceled")
+	})
+	w.importFiles(running, stalls)
+	w.resolves("/ingest", "LakeFSImportStalled", stalls)
+	w.resolves("/ingest", "LakeFSImportFailed", fails)
+	w.resolves("/ingest", "LakeFSImportLost", vanishes)
+	for alert, ref := range map[string]lakefs.Ref{"LakeFSImportStalled": stalls, "LakeFSImportFailed": fails, "LakeFSImportLost": vanishes} {
+		if got := w.history("/ingest", alert, ref.ID); got != "firing resolved" {
+			t.Errorf("%s: got notices: %s", alert, got)
+		}
+	}
+
+	// No exporter.
+	w.exporter.kill()
+	w.fires("/pager", "LakeFSImportExporterDown", lakefs.Ref{})
+	w.startExporter(w.exporter.addr)
+	w.resolves("/pager", "LakeFSImportExporterDown", lakefs.Ref{})
+
+	w.assertRulesHealthy()
+}
+
+// assertRulesHealthy asserts that Prometheus could evaluate every rule, with
+// its annotations.
+func (w *world) assertRulesHealthy() {
+	w.t.Helper()
+	var answer struct {
+		Data struct {
+			Groups []struct {
+				Rules []struct{ Name, Health, LastError string }
+			}
+		}
+	}
+	if err := get(w.prometheus.URL+"/api/v1/rules", &answer); err != nil {
+		w.t.Fatal(err)
+	}
+	count := 0
+	for _, g := range answer.Data.Groups {
+		for _, r := range g.Rules {
+			count++
+			if r.Health != "ok" {
+				w.t.Errorf("rule %s: %s: %s", r.Name, r.Health, r.LastError)
+			}
+		}
+	}
+	if alerts, records := rules(w.t); count != len(alerts)+len(records) {
+		w.t.Errorf("Prometheus has %d rules", count)
+	}
+	if log := w.prometheus.logged(); strings.Contains(log, "Expanding alert template failed") {
+		w.t.Errorf("annotations do not expand:\n%s", log)
+	}
+}
+
+// What mutes what, in a real Alertmanager. Every source and target are alone on
+// a server, and a label says in what state the alert should be.
+func TestInhibition(t *testing.T) {
+	am := startAlertmanager(t, newInbox(t))
+	targets := []string{
+		"LakeFSImportStalled", "LakeFSImportNotProgressing", "LakeFSImportFailed", "LakeFSImportCanceled", "LakeFSImportLost",
+		"LakeFSImportNotFound", "LakeFSImportPollFailing", "LakeFSImportOverdue", "LakeFSDown", "LakeFSUnauthorized",
+		"LakeFSImportExporterConfigReloadFailed", "LakeFSImportExporterDown", "Other",
+	}
+	mutes := map[string][]string{
+		"LakeFSDown":               {"LakeFSImportStalled", "LakeFSImportNotProgressing", "LakeFSImportNotFound", "LakeFSImportPollFailing", "LakeFSImportOverdue"},
+		"LakeFSUnauthorized":       {"LakeFSImportPollFailing", "LakeFSImportOverdue"},
+		"LakeFSImportStalled":      {"LakeFSImportNotProgressing"},
+		"LakeFSImportFailed":       nil,
+		"LakeFSImportExporterDown": nil, // that of one job
+	}
+	type alert struct {
+		Labels map[string]string `json:"labels"`
+	}
+	var post []alert
+	add := func(name, server, id, want string) {
+		post = append(post, alert{map[string]string{
+			"alertname": name, "server": server, "repository": "lake", "branch": "main", "import_id": id, "job": "lakefs", "want": want,
+		}})
+	}
+	for source, muted := range mutes {
+		for _, target := range targets {
+			if target == source || slices.Contains(mutes[target], source) {
+				continue
+			}
+			server := source + " and " + target
+			add(source, server, "1", "active")
+			want := "active"
+			if slices.Contains(muted, target) {
+				want = "suppressed"
+			}
+			add(target, server, "1", want)
+			// Another server is another matter.
+			add(target, "not "+server, "1", "active")
+			if source == "LakeFSImportStalled" {
+				// And so is another import.
+				add(target, server, "2", "active")
+			}
+		}
+	}
+	total := 0
+	assert := func(what string, want func(labels map[string]string) string) {
+		t.Helper()
+		b, err := json.Marshal(post)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := request(http.MethodPost, am.URL+"/api/v2/alerts", bytes.NewReader(b), nil); err != nil {
+			t.Fatal(err)
+		}
+		total += len(post)
+		eventually(t, what, func() error {
+			var got []gettable
+			if err := get(am.URL+"/api/v2/alerts", &got); err != nil {
+				return err
+			}
+			if len(got) != total {
+				return fmt.Errorf("%d alerts, want %d", len(got), total)
+			}
+			for _, a := range got {
+				if want := want(a.Labels); a.Status.State != want {
+					return fmt.Errorf("%v: %s, want %s", a.Labels, a.Status.State, want)
+				}
+			}
+			return nil
+		})
+	}
+	assert("sources and targets", func(labels map[string]string) string { return labels["want"] })
+
+	// All exporters are down: that mutes everything of ours but itself.
+	post = []alert{{map[string]string{"alertname": "LakeFSImportExporterDown", "severity": "critical"}}}
+	assert("all exporters down", func(labels map[string]string) string {
+		if labels["alertname"] == "LakeFSImportExporterDown" || labels["alertname"] == "Other" {
+			return "active"
+		}
+		return "suppressed"
+	})
+}

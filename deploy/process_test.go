@@ -1,0 +1,366 @@
+package deploy_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take that is to happen on its own.
+const patience = 60 * time.Second
+
+// eventually waits until f returns nil, and fails the test if that takes too long.
+func eventually(t *testing.T, what string, f func() error) {
+	t.Helper()
+	eventuallyBy(t, time.Now().Add(patience), what, f)
+}
+
+// eventuallyBy is eventually with an end to the patience. f is tried once even
+// after that.
+func eventuallyBy(t *testing.T, end time.Time, what string, f func() error) {
+	t.Helper()
+	deadline := time.NewTimer(time.Until(end))
+	defer deadline.Stop()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		select {
+		case <-deadline.C:
+			t.Fatalf("waited too long for %s: %v", what, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// process is a program under test that listens on a loopback port.
+type process struct {
+	URL  string
+	addr string
+	cmd  *exec.Cmd
+	done chan struct{} // closed when the program has ended, and its log is whole
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+// listening is how Prometheus, Alertmanager and the exporter say that they are
+// ready, and where.
+var listening = regexp.MustCompile(`Listening on.* address=(127\.0\.0\.1:\d+)`)
+
+// start starts a program and waits until it listens. It is killed at the end
+// of the test; if that has failed, its log is printed.
+func start(t *testing.T, path string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(path, args...), done: make(chan struct{})}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address := make(chan string, 1)
+	go func() {
+		defer close(p.done)
+		lines := bufio.NewReader(stderr)
+		for {
+			line, err := lines.ReadString('\n')
+			p.mu.Lock()
+			p.log.WriteString(line)
+			p.mu.Unlock()
+			if m := listening.FindStringSubmatch(line); m != nil {
+				select {
+				case address <- m[1]:
+				default:
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			lines := strings.Split(p.logged(), "\n")
+			t.Logf("log of %s, its end:\n%s", filepath.Base(path), strings.Join(lines[max(0, len(lines)-100):], "\n"))
+		}
+	})
+	select {
+	case p.addr = <-address:
+	case <-p.done:
+		t.Fatalf("%s %s ended at once", filepath.Base(path), strings.Join(args, " "))
+	case <-time.After(patience):
+		t.Fatalf("%s does not listen", filepath.Base(path))
+	}
+	p.URL = "http://" + p.addr
+	return p
+}
+
+// kill ends the program if it still runs.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // fails if it has ended
+	<-p.done
+	_ = p.cmd.Wait() // says that it was killed
+}
+
+func (p *process) logged() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// get decodes the JSON that a GET is answered with.
+func get(url string, into any) error {
+	return request(http.MethodGet, url, nil, into)
+}
+
+func request(method, url string, body io.Reader, into any) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience/2)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: HTTP status %d: %s", url, resp.StatusCode, b)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(b, into)
+}
+
+// exporterBinary is where buildExporter puts the program.
+var exporterBinary struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if exporterBinary.dir != "" {
+		_ = os.RemoveAll(exporterBinary.dir) // a temporary directory
+	}
+	os.Exit(code)
+}
+
+// buildExporter returns the path of the exporter, built once for all tests.
+func buildExporter(t *testing.T) string {
+	t.Helper()
+	b := &exporterBinary
+	b.once.Do(func() {
+		if b.dir, b.err = os.MkdirTemp("", "deploy_test"); b.err != nil { //nolint:usetesting // it outlives the test
+			return
+		}
+		cmd := exec.Command("go", "build", "-o", b.dir, "..")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	})
+	if b.err != nil {
+		t.Fatal(b.err)
+	}
+	return filepath.Join(b.dir, "lakefs_import_exporter")
+}
+
+// rewriter changes a copy of what is shipped, and insists that every change
+// hits what it was made for.
+type rewriter struct {
+	t    *testing.T
+	file string
+	text string
+}
+
+func rewrite(t *testing.T, file string) *rewriter {
+	t.Helper()
+	return &rewriter{t, file, read(t, file)}
+}
+
+func (r *rewriter) replace(old, with string) *rewriter {
+	r.t.Helper()
+	return r.replaceAll(regexp.QuoteMeta(old), strings.ReplaceAll(with, "$", "$$"))
+}
+
+func (r *rewriter) replaceAll(pattern, with string) *rewriter {
+	r.t.Helper()
+	re := regexp.MustCompile(pattern)
+	if !re.MatchString(r.text) {
+		r.t.Fatalf("%s: nothing matches %s any more", r.file, pattern)
+	}
+	r.text = re.ReplaceAllString(r.text, with)
+	return r
+}
+
+func (r *rewriter) write(path string) {
+	r.t.Helper()
+	write(r.t, path, r.text)
+}
+
+// startPrometheus starts Prometheus with the shipped configuration and rules, but
+// with seconds in the place of minutes.
+func startPrometheus(t *testing.T, exporter, alertmanager string) *process {
+	t.Helper()
+	program := need(t, "prometheus")
+	dir := t.TempDir()
+	rewrite(t, "prometheus/prometheus.yml").
+		replace("scrape_interval: 15s", "scrape_interval: 1s").
+		replace("scrape_timeout: 10s", "scrape_timeout: 1s").
+		replace("evaluation_interval: 15s", "evaluation_interval: 1s").
+		replace("localhost:10470", exporter).
+		replace("localhost:9093", alertmanager).
+		write(filepath.Join(dir, "prometheus.yml"))
+	for _, file := range glob(t, rulesFiles) {
+		r := rewrite(t, file)
+		if file == alertsFile {
+			r.replaceAll(`for: (\d+)m\n`, "for: ${1}s\n").
+				replaceAll(`\[10m\]`, "[10s]").
+				// A heartbeat comes every second; leave room for a busy machine.
+				replaceAll(`(>|<=) 120\b`, "$1 6")
+		}
+		r.write(filepath.Join(dir, "rules", filepath.Base(file)))
+	}
+	return start(t, program, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0")
+}
+
+// startAlertmanager starts Alertmanager with the shipped configuration and
+// templates, but it does not wait before it sends, and all goes to the inbox.
+func startAlertmanager(t *testing.T, b *inbox) *process {
+	t.Helper()
+	program := need(t, "alertmanager")
+	dir := t.TempDir()
+	rewrite(t, alertmanagerFile).
+		replace("https://chat.example.com/hooks/replace-me", b.URL+"/chat").
+		replaceAll(`http://localhost:5001/`, b.URL+"/").
+		replace("group_wait: 30s", "group_wait: 1s").
+		replace("group_interval: 5m", "group_interval: 1s").
+		write(filepath.Join(dir, "alertmanager.yml"))
+	for _, file := range glob(t, "alertmanager/templates/*.tmpl") {
+		write(t, filepath.Join(dir, "templates", filepath.Base(file)), read(t, file))
+	}
+	return start(t, program, "--config.file="+filepath.Join(dir, "alertmanager.yml"), "--storage.path="+filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
+}
+
+// inbox is where Alertmanager's messages go.
+type inbox struct {
+	URL   string
+	mu    sync.Mutex
+	pages map[string][]notice // by path
+	chats []chat
+}
+
+// chat is what Alertmanager sends to Slack and its like.
+type chat struct {
+	Channel     string
+	Attachments []struct{ Title, Text, Fallback, Color string }
+}
+
+func newInbox(t *testing.T) *inbox {
+	t.Helper()
+	b := &inbox{pages: map[string][]notice{}}
+	server := httptest.NewServer(b)
+	t.Cleanup(server.Close)
+	b.URL = server.URL
+	return b
+}
+
+func (b *inbox) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.URL.Path == "/chat" {
+		var c chat
+		if json.NewDecoder(r.Body).Decode(&c) == nil {
+			b.chats = append(b.chats, c)
+		}
+		return
+	}
+	var m message
+	if json.NewDecoder(r.Body).Decode(&m) == nil {
+		b.pages[r.URL.Path] = append(b.pages[r.URL.Path], m.Alerts...)
+	}
+}
+
+// paged returns the newest notice that came to path about an alert. Only that
+// with the wanted status counts: "firing" or "resolved".
+func (b *inbox) paged(path, alert, id, status string) (notice, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var newest *notice
+	for i, n := range b.pages[path] {
+		if n.Labels["alertname"] == alert && n.Labels["import_id"] == id {
+			newest = &b.pages[path][i]
+		}
+	}
+	switch {
+	case newest == nil:
+		return notice{}, fmt.Errorf("no notice at %s", path)
+	case newest.Status != status:
+		return notice{}, fmt.Errorf("the newest notice at %s says %s", path, newest.Status)
+	}
+	return *newest, nil
+}
+
+// history returns the statuses that came to path about an alert, without
+// repetitions.
+func (b *inbox) history(path, alert, id string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var all []string
+	for _, n := range b.pages[path] {
+		if n.Labels["alertname"] == alert && n.Labels["import_id"] == id && (len(all) == 0 || all[len(all)-1] != n.Status) {
+			all = append(all, n.Status)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// chatted returns an error unless all texts came to a channel in one message.
+func (b *inbox) chatted(channel string, texts ...string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+next:
+	for _, c := range b.chats {
+		if c.Channel != channel || len(c.Attachments) != 1 {
+			continue
+		}
+		a := c.Attachments[0]
+		for _, text := range texts {
+			if !strings.Contains(a.Title+"\n"+a.Text, text) {
+				continue next
+			}
+		}
+		return nil
+	}
+	return errors.New("no such message")
+}
