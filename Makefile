@@ -1,4 +1,4 @@
-# Targets: build, run, test, e2e, lint, bench, clean.
+# Targets: build, run, test, e2e, fuzz, lint, bench, clean.
 
 BINARY  := lakefs_import_exporter
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
@@ -13,7 +13,7 @@ GOLANGCI_LINT_VERSION := v2.15.0
 TOOLS         := $(CURDIR)/.tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 
-.PHONY: all build run test e2e lint bench clean
+.PHONY: all build run test e2e fuzz lint bench clean
 all: lint test build
 
 build:
@@ -25,7 +25,8 @@ run: build
 # Tests that need a program which is not there are skipped, and this says so;
 # with CI=true they fail instead. PROGRAM=PACKAGE: where Debian has it.
 NEEDED := prometheus=prometheus promtool=prometheus \
-	prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager
+	prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager \
+	curl=curl jq=jq python3=python3
 
 test:
 	@for need in $(NEEDED); do \
@@ -38,6 +39,14 @@ test:
 # The part of the tests that runs a real Prometheus and a real Alertmanager.
 e2e:
 	go test -race -count=1 -timeout 15m -v ./deploy/...
+
+# What people and programs send: each for so long.
+FUZZTIME ?= 60s
+fuzz:
+	go test -run '^$$' -fuzz '^FuzzConfig$$' -fuzztime $(FUZZTIME) ./internal/config
+	go test -run '^$$' -fuzz '^FuzzImportFile$$' -fuzztime $(FUZZTIME) ./internal/config
+	go test -run '^$$' -fuzz '^FuzzTarget$$' -fuzztime $(FUZZTIME) ./internal/web
+	go test -run '^$$' -fuzz '^FuzzSettings$$' -fuzztime $(FUZZTIME) ./internal/web
 
 lint: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) run ./...

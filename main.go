@@ -26,6 +26,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
@@ -34,6 +35,7 @@ import (
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/config"
 	"lakefs_import_exporter/internal/demo"
+	"lakefs_import_exporter/internal/storage"
 	"lakefs_import_exporter/internal/web"
 )
 
@@ -67,6 +69,11 @@ type flags struct {
 	web             *toolkit.FlagConfig
 	telemetryPath   *string
 	enableLifecycle *bool
+	enableImportAPI *bool
+	maxImports      *int
+	storagePath     *string
+	retention       model.Duration
+	shard           collector.Shard
 	timeoutOffset   *float64
 	logLevel        *string
 	logFormat       *string
@@ -93,6 +100,12 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, er
 			Default("/metrics").String(),
 		enableLifecycle: app.Flag("web.enable-lifecycle", "Enable reloading the configuration by POST /-/reload.").
 			Bool(),
+		enableImportAPI: app.Flag("web.enable-import-api", "Enable registering and unregistering imports by PUT and DELETE. Needs --storage.path.").
+			Bool(),
+		maxImports: app.Flag("web.max-imports", "How many imports can be registered by PUT.").
+			Default("10000").Int(),
+		storagePath: app.Flag("storage.path", "Path to the file that registered imports and what was last seen of all imports are kept in, or to a directory for it. None if empty.").
+			Default("").String(),
 		timeoutOffset: app.Flag("timeout-offset", "Seconds to subtract from Prometheus' scrape timeout.").
 			Default("0.5").Float64(),
 		logLevel: app.Flag("log.level", "Only log messages with the given severity or above. One of: debug, info, warn, error.").
@@ -100,19 +113,46 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, er
 		logFormat: app.Flag("log.format", "Output format of log messages. One of: logfmt, json.").
 			Default("logfmt").Enum("logfmt", "json"),
 	}
+	app.Flag("storage.retention", "How long registered imports stay after they finished, or after lakeFS began not to find them; without any status, seven times as long.").
+		Default("24h").SetValue(&f.retention)
+	app.Flag("shard", "Which part of the imports to watch, from 0 to --total-shards less 1.").
+		Default("0").Uint64Var(&f.shard.Index)
+	app.Flag("total-shards", "How many exporters share out the imports of the same configuration.").
+		Default("1").Uint64Var(&f.shard.Total)
 	if _, err := app.Parse(args); err != nil {
 		return f, false, fmt.Errorf("%w, try --help", err)
 	}
 	if done {
 		return f, true, nil
 	}
+	return f, false, f.validate()
+}
+
+// validate reports the first flag that is wrong by itself or beside another.
+func (f flags) validate() error {
 	if math.IsNaN(*f.timeoutOffset) || *f.timeoutOffset < 0 || *f.timeoutOffset > 3600 {
-		return f, false, fmt.Errorf("--timeout-offset: must be from 0 to 3600, not %g", *f.timeoutOffset)
+		return fmt.Errorf("--timeout-offset: must be from 0 to 3600, not %g", *f.timeoutOffset)
 	}
 	if err := web.ValidateTelemetryPath(*f.telemetryPath); err != nil {
-		return f, false, fmt.Errorf("--web.telemetry-path: %w", err)
+		return fmt.Errorf("--web.telemetry-path: %w", err)
 	}
-	return f, false, nil
+	if f.shard.Total < 1 {
+		return errors.New("--total-shards: must be at least 1")
+	}
+	if err := f.shard.Validate(); err != nil {
+		return fmt.Errorf("--shard: %w", err)
+	}
+	switch {
+	case f.retention <= 0:
+		return fmt.Errorf("--storage.retention: must be positive, not %s", f.retention)
+	case *f.maxImports < 1:
+		return fmt.Errorf("--web.max-imports: must be at least 1, not %d", *f.maxImports)
+	case *f.enableImportAPI && *f.storagePath == "":
+		return errors.New("--web.enable-import-api: needs --storage.path, or what is registered would be lost with a restart")
+	case *f.enableImportAPI && f.shard.Total > 1:
+		return errors.New("--web.enable-import-api: not with --total-shards, what is registered belongs to one exporter")
+	}
+	return nil
 }
 
 // newLogger returns the program's logger, and one that writes to the same
@@ -160,9 +200,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // serve runs the exporter until it is told to stop.
-func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logger, stdout io.Writer) error {
+func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logger, stdout io.Writer) (err error) {
 	if err := toolkit.Validate(*f.web.WebConfigFile); err != nil {
 		return fmt.Errorf("--web.config.file: %w", err)
+	}
+	if *f.enableImportAPI && !web.Authenticates(*f.web.WebConfigFile) {
+		level.Warn(logger).Log("msg", "Whoever reaches the exporter can register and unregister imports: --web.config.file asks for no authentication")
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -180,7 +223,27 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 		defer sim.Close()
 		now, load = sim.Now, sim.Config
 	}
-	coll := collector.New(collector.Options{Now: now, Logger: logger, Registerer: registry})
+	opts := collector.Options{
+		Now:           now,
+		Logger:        logger,
+		Registerer:    registry,
+		Shard:         f.shard,
+		Retention:     time.Duration(f.retention),
+		MaxRegistered: *f.maxImports,
+	}
+	if *f.storagePath != "" {
+		store, openErr := storage.Open(*f.storagePath)
+		if openErr != nil {
+			return openErr
+		}
+		defer func() { err = errors.Join(err, store.Close()) }()
+		opts.Store = store
+	}
+	coll, err := collector.New(opts)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, coll.Close()) }()
 	reloader := newReloader(load, coll, logger, registry)
 	if err := reloader.load(); err != nil {
 		return err
@@ -191,6 +254,7 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 		Logger:          logger,
 		Reload:          reloader.request,
 		EnableLifecycle: *f.enableLifecycle,
+		EnableImportAPI: *f.enableImportAPI,
 		TelemetryPath:   *f.telemetryPath,
 		TimeoutOffset:   time.Duration(*f.timeoutOffset * float64(time.Second)),
 		Version:         version.Info(),

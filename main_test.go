@@ -130,6 +130,7 @@ type exporter struct {
 	stdout, stderr output
 	exited         chan struct{}
 	stopping       bool // it was told to
+	killed         bool
 	url            string
 	client         *http.Client
 }
@@ -207,10 +208,22 @@ func (e *exporter) signal(sig syscall.Signal) {
 	e.stopping = e.stopping || sig != syscall.SIGHUP
 }
 
+// kill ends the program with SIGKILL.
+func (e *exporter) kill() {
+	e.t.Helper()
+	e.killed = true
+	_ = e.cmd.Process.Kill()
+	<-e.exited
+	e.client.CloseIdleConnections()
+}
+
 // stop tells the program to stop, if it was not told before, and waits for it
 // to exit with status 0.
 func (e *exporter) stop() {
 	e.t.Helper()
+	if e.killed {
+		return
+	}
 	if !e.stopping && !e.hasExited() {
 		e.signal(syscall.SIGTERM)
 	}
@@ -391,6 +404,18 @@ func TestCommandLine(t *testing.T) {
 		{name: "huge offset", args: "--timeout-offset=1e99", code: 1, stderr: `lakefs_import_exporter: error: --timeout-offset: must be from 0 to 3600, not 1e\+99\n`},
 		{name: "bad telemetry path", args: "--web.telemetry-path=metrics", code: 1, stderr: `lakefs_import_exporter: error: --web\.telemetry-path: "metrics": must match .*\n`},
 		{name: "taken telemetry path", args: "--web.telemetry-path=/api/v1/imports", code: 1, stderr: `lakefs_import_exporter: error: --web\.telemetry-path: "/api/v1/imports": /api/ is taken\n`},
+		{name: "shard", args: "--shard=3 --total-shards=3", code: 1, stderr: `lakefs_import_exporter: error: --shard: shard 3: must be below the 3 shards in all\n`},
+		{name: "no shards", args: "--total-shards=0", code: 1, stderr: `lakefs_import_exporter: error: --total-shards: must be at least 1\n`},
+		{name: "retention", args: "--storage.retention=0s", code: 1, stderr: `lakefs_import_exporter: error: --storage\.retention: must be positive, not 0s\n`},
+		{name: "no imports", args: "--web.max-imports=0", code: 1, stderr: `lakefs_import_exporter: error: --web\.max-imports: must be at least 1, not 0\n`},
+		{
+			name: "import API without storage", args: "--web.enable-import-api", code: 1,
+			stderr: `lakefs_import_exporter: error: --web\.enable-import-api: needs --storage\.path, or what is registered would be lost with a restart\n`,
+		},
+		{
+			name: "import API with shards", args: "--web.enable-import-api --storage.path=x --total-shards=2", code: 1,
+			stderr: `lakefs_import_exporter: error: --web\.enable-import-api: not with --total-shards, what is registered belongs to one exporter\n`,
+		},
 		{name: "bad value in the environment", env: []string{"LAKEFS_IMPORT_EXPORTER_LOG_LEVEL=loud"}, code: 1, stderr: `lakefs_import_exporter: error: .*got 'loud'` + tryHelp},
 
 		{name: "check", args: "--config.check", files: map[string]string{"config.yml": good}, stdout: `ok\n`},
@@ -466,6 +491,12 @@ func TestHelp(t *testing.T) {
 		"--[no-]web.systemd-socket":       "WEB_SYSTEMD_SOCKET",
 		`--web.telemetry-path="/metrics"`: "WEB_TELEMETRY_PATH",
 		"--[no-]web.enable-lifecycle":     "WEB_ENABLE_LIFECYCLE",
+		"--[no-]web.enable-import-api":    "WEB_ENABLE_IMPORT_API",
+		"--web.max-imports=10000":         "WEB_MAX_IMPORTS",
+		`--storage.path=""`:               "STORAGE_PATH",
+		"--storage.retention=24h":         "STORAGE_RETENTION",
+		"--shard=0":                       "SHARD",
+		"--total-shards=1":                "TOTAL_SHARDS",
 		"--timeout-offset=0.5":            "TIMEOUT_OFFSET",
 		"--log.level=info":                "LOG_LEVEL",
 		"--log.format=logfmt":             "LOG_FORMAT",

@@ -54,7 +54,10 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(w.lakeFS.Close)
 	w.client = w.newClient(lakefstest.SecretAccessKey)
-	w.collector = New(Options{Now: w.Now, Logger: log.NewLogfmtLogger(w.log), Registerer: w.registry})
+	w.collector, err = New(Options{Now: w.Now, Logger: log.NewLogfmtLogger(w.log), Registerer: w.registry})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.cfg.Servers = []Server{{Name: "prod", Client: w.client, Timeout: time.Minute, MaxConcurrentRequests: 32}}
 	return w
 }

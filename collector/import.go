@@ -106,6 +106,8 @@ type Config struct {
 	Servers []Server
 	// Imports are distinct by Key, each of one of Servers.
 	Imports []Import
+	// Repositories are distinct by server and name, each of one of Servers.
+	Repositories []Repository
 	// Files may be nil.
 	Files Source
 }

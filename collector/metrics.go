@@ -14,18 +14,31 @@ import (
 	"lakefs_import_exporter/lakefs"
 )
 
-// gauge is a metric of an import: its one description, from which both the
-// exposition and its order come.
-type gauge struct {
+// gauge is a metric of whatever View is a view of: its one description.
+type gauge[View any] struct {
 	name, help string
-	// value returns the value for an import, and false if it has none.
-	value func(v *ImportView) (float64, bool)
+	// value returns the value for v, and false if it has none.
+	value func(v *View) (float64, bool)
 	// labels returns labels besides those of every series; nil if there are none.
-	labels func(v *ImportView) []*dto.LabelPair
+	labels func(v *View) []*dto.LabelPair
 }
 
-// importGauges are all metrics of imports, by name.
-var importGauges = []gauge{
+// repositoryGauges are all metrics of repositories.
+var repositoryGauges = []gauge[RepositoryView]{
+	{
+		name:  "lakefs_repository_last_import_timestamp_seconds",
+		help:  "Unix time at which the newest successful import into the repository was committed, by lakeFS's clock.",
+		value: func(v *RepositoryView) (float64, bool) { return unixSeconds(v.LastImport), !v.LastImport.IsZero() },
+	},
+	{
+		name:  "lakefs_repository_max_import_age_seconds",
+		help:  "How old the newest import into the repository may get, from the exporter's configuration.",
+		value: func(v *RepositoryView) (float64, bool) { return v.MaxImportAge.Seconds(), v.MaxImportAge > 0 },
+	},
+}
+
+// importGauges are all metrics of imports.
+var importGauges = []gauge[ImportView]{
 	{
 		name:  "lakefs_import_canceled",
 		help:  "Whether the import was canceled: 1 if it finished with the error of a cancel, else 0.",
@@ -132,20 +145,13 @@ func labelPair(name, value string) *dto.LabelPair {
 	return &dto.LabelPair{Name: &name, Value: &value}
 }
 
-// seriesLabels returns the labels that every series of imp carries, by name.
-func seriesLabels(imp Import) []*dto.LabelPair {
-	pairs := make([]*dto.LabelPair, 0, 4+len(imp.Labels))
-	pairs = append(pairs,
-		labelPair("branch", imp.Branch),
-		labelPair("import_id", imp.ID),
-		labelPair("repository", imp.Repository),
-		labelPair("server", imp.Server),
-	)
-	for name, value := range imp.Labels {
-		pairs = append(pairs, labelPair(name, value))
+// sortedLabels returns fixed labels and a user's, by name.
+func sortedLabels(user map[string]string, fixed ...*dto.LabelPair) []*dto.LabelPair {
+	for name, value := range user {
+		fixed = append(fixed, labelPair(name, value))
 	}
-	sortLabels(pairs)
-	return pairs
+	sortLabels(fixed)
+	return fixed
 }
 
 func sortLabels(pairs []*dto.LabelPair) {
@@ -160,7 +166,12 @@ func sortLabels(pairs []*dto.LabelPair) {
 func (s *Snapshot) Gather() ([]*dto.MetricFamily, error) {
 	families := make([]*dto.MetricFamily, 0, len(importGauges)+3)
 	for i := range importGauges {
-		if f := importGauges[i].family(s.Imports); len(f.Metric) > 0 {
+		if f := importGauges[i].family(s.Imports, (*ImportView).seriesLabels); len(f.Metric) > 0 {
+			families = append(families, f)
+		}
+	}
+	for i := range repositoryGauges {
+		if f := repositoryGauges[i].family(s.Repositories, (*RepositoryView).seriesLabels); len(f.Metric) > 0 {
 			families = append(families, f)
 		}
 	}
@@ -171,15 +182,17 @@ func (s *Snapshot) Gather() ([]*dto.MetricFamily, error) {
 		}
 		families = append(families, f)
 	}
-	watched := newFamily("lakefs_import_exporter_imports", "Imports watched, by where they were named.")
-	count := map[Origin]int{}
-	for i := range s.Imports {
-		count[s.Imports[i].Origin]++
+	if s.exporter {
+		f := newFamily("lakefs_import_exporter_imports", "Imports watched, by where they were named.")
+		count := map[Origin]int{}
+		for i := range s.Imports {
+			count[s.Imports[i].Origin]++
+		}
+		for _, origin := range slices.Sorted(slices.Values(origins)) {
+			addGauge(f, float64(count[origin]), labelPair("source", string(origin)))
+		}
+		families = append(families, f)
 	}
-	for _, origin := range slices.Sorted(slices.Values(origins)) {
-		addGauge(watched, float64(count[origin]), labelPair("source", string(origin)))
-	}
-	families = append(families, watched)
 	if len(s.Servers) > 0 {
 		up := newFamily("lakefs_up", "Whether lakeFS itself gave an answer in the newest round of polls: 1 if so, else 0.")
 		for _, server := range s.Servers {
@@ -199,22 +212,28 @@ func addGauge(f *dto.MetricFamily, value float64, labels ...*dto.LabelPair) {
 	f.Metric = append(f.Metric, &dto.Metric{Label: labels, Gauge: &dto.Gauge{Value: &value}})
 }
 
-// family returns the series of all imports. They come out of three slabs: an
+func (v *ImportView) seriesLabels() []*dto.LabelPair { return v.labels }
+
+func (v *RepositoryView) seriesLabels() []*dto.LabelPair { return v.labels }
+
+// family returns the series of all views, which carry the labels that series
+// returns, sorted by name. They come out of three slabs: an
 // allocation for each would cost more than all the rest of a scrape.
-func (g *gauge) family(imports []ImportView) *dto.MetricFamily {
+func (g *gauge[View]) family(views []View, series func(*View) []*dto.LabelPair) *dto.MetricFamily {
 	f := newFamily(g.name, g.help)
-	f.Metric = make([]*dto.Metric, 0, len(imports))
-	metrics := make([]dto.Metric, len(imports))
-	gauges := make([]dto.Gauge, len(imports))
-	values := make([]float64, len(imports))
-	for i := range imports {
-		value, ok := g.value(&imports[i])
+	f.Metric = make([]*dto.Metric, 0, len(views))
+	metrics := make([]dto.Metric, len(views))
+	gauges := make([]dto.Gauge, len(views))
+	values := make([]float64, len(views))
+	for i := range views {
+		v := &views[i]
+		value, ok := g.value(v)
 		if !ok {
 			continue
 		}
-		labels := imports[i].labels
+		labels := series(v)
 		if g.labels != nil {
-			labels = slices.Concat(labels, g.labels(&imports[i]))
+			labels = slices.Concat(labels, g.labels(v))
 			sortLabels(labels)
 		}
 		values[i] = value
@@ -228,8 +247,9 @@ func (g *gauge) family(imports []ImportView) *dto.MetricFamily {
 
 // metrics are those of the exporter's own work.
 type metrics struct {
-	pollDuration *prometheus.HistogramVec
-	polls        *prometheus.CounterVec
+	pollDuration  *prometheus.HistogramVec
+	polls         *prometheus.CounterVec
+	storageErrors prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -237,7 +257,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
 		pollDuration: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                            "lakefs_import_exporter_poll_duration_seconds",
-			Help:                            "How long it took lakeFS to answer a request for the status of an import, or not to.",
+			Help:                            "How long it took lakeFS to answer a poll, or not to.",
 			Buckets:                         prometheus.DefBuckets,
 			NativeHistogramBucketFactor:     1.1,
 			NativeHistogramMaxBucketNumber:  100,
@@ -245,8 +265,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"server"}),
 		polls: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "lakefs_import_exporter_polls_total",
-			Help: "Requests for the status of an import, by how they ended.",
+			Help: "Requests for the status of an import or the newest import of a repository, by how they ended.",
 		}, []string{"server", "result"}),
+		storageErrors: factory.NewCounter(prometheus.CounterOpts{
+			Name: "lakefs_import_exporter_storage_errors_total",
+			Help: "Failed attempts to write to the storage.",
+		}),
 	}
 }
 

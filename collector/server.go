@@ -56,9 +56,8 @@ type round struct {
 	cancel  context.CancelCauseFunc
 	waiters int
 
-	queue   []Key
-	check   bool         // a health check is wanted
-	covers  map[Key]bool // whether the poll has ended, for every import of the round
+	queue   []target
+	covers  map[target]bool // whether it has ended, for every target of the round
 	workers int
 	done    chan struct{} // closed when the last worker has left
 
@@ -66,6 +65,42 @@ type round struct {
 	answered  bool           // lakeFS itself has answered
 	failures  map[Result]int // by reason
 	lastError error
+}
+
+// target is something to ask the server for.
+type target struct {
+	kind targetKind
+	key  Key        // of the import, or of the repository
+	list *watchlist // that the import is in
+}
+
+type targetKind uint8
+
+const (
+	targetHealth targetKind = iota
+	targetRepository
+	targetImport
+)
+
+// String names t in the log.
+func (t target) String() string {
+	switch t.kind {
+	case targetHealth:
+		return "health check"
+	case targetRepository:
+		return t.key.Repository
+	default:
+		return t.key.String()
+	}
+}
+
+// importTargets returns keys, of list, as targets.
+func importTargets(list *watchlist, keys ...Key) []target {
+	targets := make([]target, len(keys))
+	for i, key := range keys {
+		targets[i] = target{targetImport, key, list}
+	}
+	return targets
 }
 
 // apply sets the settings for requests from now on. Those under way end as
@@ -103,41 +138,71 @@ func (s *server) view() (ServerView, *lakefs.Client) {
 	return v, s.settings.Client
 }
 
-// refresh polls all imports of the server that are due, or asks for its health
-// if there are none to poll. It returns when that is done, or else when ctx
-// is: what was not reached by then is remembered as such.
+// refresh polls all imports and repositories of the server that are due, or
+// asks for its health if it has none to poll. It returns when that is done, or
+// else when ctx is: what was not reached by then is remembered as such.
 func (s *server) refresh(ctx context.Context) {
-	keys, unfinished := s.watch.due(s.name, s.now())
-	s.wait(ctx, keys, unfinished == 0)
+	now := s.now()
+	keys, unfinished := s.watch.due(s.name, now)
+	repositories, all := s.watch.dueRepositories(s.name, now)
+	var targets []target
+	if unfinished == 0 && all == 0 && s.checkIsDue(now) {
+		targets = append(targets, target{kind: targetHealth})
+	}
+	for _, key := range repositories {
+		targets = append(targets, target{kind: targetRepository, key: key})
+	}
+	s.wait(ctx, append(targets, importTargets(s.watch, keys...)...))
 }
 
-// refreshOne polls one import if it is due, even where that takes a round of
-// its own after one that polled it too early.
-func (s *server) refreshOne(ctx context.Context, key Key) {
+// refreshOne polls one import of list if it is due, even where that takes a
+// round of its own after one that polled it too early.
+func (s *server) refreshOne(ctx context.Context, list *watchlist, key Key) {
 	for range 2 {
-		if ctx.Err() == nil && s.watch.isDue(key, s.now()) {
-			s.wait(ctx, []Key{key}, false)
+		if ctx.Err() == nil && list.isDue(key, s.now()) {
+			s.wait(ctx, importTargets(list, key))
 		}
 	}
 }
 
-// wait joins a round that covers keys and waits for its end.
-func (s *server) wait(ctx context.Context, keys []Key, check bool) {
-	r := s.join(ctx, keys, check)
+func (s *server) checkIsDue(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return isDue(s.checkedAt, now)
+}
+
+// wait joins a round that covers targets and waits for its end.
+func (s *server) wait(ctx context.Context, targets []target) {
+	r := s.join(ctx, targets)
 	if r == nil {
+		s.skip(ctx, targets)
 		return
 	}
 	select {
 	case <-r.done:
 	case <-ctx.Done():
 	}
-	s.leave(ctx, r, keys)
+	s.leave(ctx, r, targets)
 }
 
-// join returns the running round, or a new one, that polls keys and, if check
-// is set, asks for the server's health. It returns nil if that leaves nothing
-// to do, or if ctx was done before there was a round to join.
-func (s *server) join(ctx context.Context, keys []Key, check bool) *round {
+// skip notes of the imports among targets that the deadline of ctx came before
+// they were reached. If ctx has another end, or none, there is nothing to note.
+func (s *server) skip(ctx context.Context, targets []target) {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return
+	}
+	at := s.now()
+	for _, t := range targets {
+		if t.kind == targetImport {
+			t.list.recordSkipped(t.key, Poll{Result: resultTimeout, At: at, Message: "not reached before the scrape's deadline"})
+		}
+	}
+}
+
+// join returns the running round, or a new one, that asks for targets. It
+// returns nil if there is no round and no target, or if ctx was done before
+// there was a round to join.
+func (s *server) join(ctx context.Context, targets []target) *round {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.round != nil && s.round.ctx.Err() != nil {
@@ -153,33 +218,23 @@ func (s *server) join(ctx context.Context, keys []Key, check bool) *round {
 			return nil
 		}
 	}
-	age := s.now().Sub(s.checkedAt)
-	check = check && (age < 0 || age >= minPollInterval)
 	r := s.round
 	if r == nil {
-		if len(keys) == 0 && !check {
+		if len(targets) == 0 {
 			return nil
 		}
-		r = &round{covers: map[Key]bool{}, failures: map[Result]int{}, done: make(chan struct{})}
+		r = &round{covers: map[target]bool{}, failures: map[Result]int{}, done: make(chan struct{})}
 		r.ctx, r.cancel = context.WithCancelCause(context.Background())
 		s.round = r
 	}
 	r.waiters++
-	for _, key := range keys {
-		if _, ok := r.covers[key]; !ok {
-			r.covers[key] = false
-			r.queue = append(r.queue, key)
+	for _, t := range targets {
+		if _, ok := r.covers[t]; !ok {
+			r.covers[t] = false
+			r.queue = append(r.queue, t)
 		}
 	}
-	if check {
-		s.checkedAt = s.now()
-		r.check = true
-	}
-	todo := len(r.queue)
-	if r.check {
-		todo++
-	}
-	for ; todo > 0 && r.workers < s.settings.MaxConcurrentRequests; todo-- {
+	for range min(len(r.queue), s.settings.MaxConcurrentRequests-r.workers) {
 		r.workers++
 		go s.work(r)
 	}
@@ -188,7 +243,7 @@ func (s *server) join(ctx context.Context, keys []Key, check bool) *round {
 
 // leave ends the wait for r. The last to leave a round that is not done
 // cancels what is left of it.
-func (s *server) leave(ctx context.Context, r *round, keys []Key) {
+func (s *server) leave(ctx context.Context, r *round, targets []target) {
 	s.mu.Lock()
 	r.waiters--
 	if r.waiters == 0 {
@@ -205,81 +260,99 @@ func (s *server) leave(ctx context.Context, r *round, keys []Key) {
 		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.judge(r)
-	at := s.now()
-	for _, key := range keys {
-		if !r.covers[key] {
-			s.watch.recordSkipped(key, Poll{Result: resultTimeout, At: at, Message: "not reached before the scrape's deadline"})
-		}
-	}
+	missed := slices.DeleteFunc(slices.Clone(targets), func(t target) bool { return r.covers[t] })
+	s.mu.Unlock()
+	s.skip(ctx, missed)
 }
 
-// work polls what is in the queue of r, until it is empty or r is cancelled.
+// work asks for what is in the queue of r, until it is empty or r is cancelled.
 func (s *server) work(r *round) {
 	for {
-		s.mu.Lock()
-		if r.ctx.Err() != nil || (len(r.queue) == 0 && !r.check) {
-			r.workers--
-			if r.workers == 0 {
-				s.end(r)
-			}
-			s.mu.Unlock()
+		t, settings, pausedUntil, ok := s.next(r)
+		if !ok {
 			return
 		}
-		var key Key
-		check := r.check
-		if check {
-			r.check = false
+		if pausedUntil.After(s.now()) {
+			if t.kind == targetImport {
+				t.list.recordSkipped(t.key, Poll{
+					Result: resultRateLimited, At: s.now(),
+					Message: "not polled: lakeFS asks to be left alone until " + pausedUntil.UTC().Format(time.RFC3339),
+				})
+			}
 		} else {
-			key, r.queue = r.queue[0], r.queue[1:]
+			s.ask(r, t, settings)
 		}
-		settings, pause := s.settings, s.pausedUntil
-		s.mu.Unlock()
-
-		switch paused := pause.After(s.now()); {
-		case paused && check:
-		case paused:
-			s.watch.recordSkipped(key, Poll{
-				Result: resultRateLimited, At: s.now(),
-				Message: "not polled: lakeFS asks to be left alone until " + pause.UTC().Format(time.RFC3339),
-			})
-			s.ended(r, key)
-		case check:
-			ctx, cancel := context.WithTimeout(r.ctx, settings.Timeout)
-			err := settings.Client.Healthcheck(ctx)
-			cancel()
-			s.attempted(r, err)
-		default:
-			s.poll(r, key, settings)
-			s.ended(r, key)
-		}
+		s.ended(r, t)
 	}
 }
 
-// poll asks for the status of one import and records the answer at once.
-func (s *server) poll(r *round, key Key, settings Server) {
+// next takes the next target off the queue of r. It returns false if there is
+// nothing left to do, and ends r with its last worker.
+func (s *server) next(r *round) (t target, settings Server, pausedUntil time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.ctx.Err() != nil || len(r.queue) == 0 {
+		r.workers--
+		if r.workers == 0 {
+			s.end(r)
+		}
+		return t, settings, pausedUntil, false
+	}
+	t, r.queue = r.queue[0], r.queue[1:]
+	return t, s.settings, s.pausedUntil, true
+}
+
+// ask sends the request for t and records the answer at once.
+func (s *server) ask(r *round, t target, settings Server) {
 	ctx, cancel := context.WithTimeout(r.ctx, settings.Timeout)
 	defer cancel()
-	begin := time.Now() // a duration: the real clock, which is monotonic
-	status, err := settings.Client.ImportStatus(ctx, key.Ref)
+	var (
+		status     *lakefs.ImportStatus
+		lastImport time.Time
+		err        error
+	)
+	begin := time.Now() // for a duration: the real clock, which is monotonic
+	switch t.kind {
+	case targetHealth:
+		err = settings.Client.Healthcheck(ctx)
+	case targetRepository:
+		lastImport, err = settings.Client.LastImport(ctx, t.key.Repository)
+	case targetImport:
+		status, err = settings.Client.ImportStatus(ctx, t.key.Ref)
+	}
+	took := time.Since(begin)
 	if err != nil && errors.Is(context.Cause(r.ctx), context.Canceled) {
 		// Nobody waits for it any more. That says nothing about lakeFS.
 		return
 	}
-	s.polled(time.Since(begin), err)
 	s.attempted(r, err)
 	if err != nil {
-		level.Debug(s.logger).Log("msg", "Poll failed", "import", key.Ref, "err", err)
+		level.Debug(s.logger).Log("msg", "Poll failed", "target", t, "err", err)
 	}
-	if err != nil && r.ctx.Err() != nil {
-		s.watch.recordCut(key, s.now())
+	now := s.now()
+	switch {
+	case t.kind == targetHealth:
+		s.checked(now)
 		return
+	case t.kind == targetRepository:
+		s.watch.recordLastImport(t.key, now, lastImport)
+	case err != nil && r.ctx.Err() != nil:
+		t.list.recordCut(t.key, now)
+	default:
+		t.list.record(t.key, now, status, err)
 	}
-	s.watch.record(key, s.now(), status, err)
+	s.polled(took, err)
 }
 
-// polled counts a request for a status.
+// checked notes when the health was last asked for.
+func (s *server) checked(at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkedAt = at
+}
+
+// polled counts a poll.
 func (s *server) polled(took time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -288,11 +361,11 @@ func (s *server) polled(took time.Duration, err error) {
 	}
 }
 
-// ended notes that the poll of key is over, for those who wait for it.
-func (s *server) ended(r *round, key Key) {
+// ended notes that t is done with, for those who wait for it.
+func (s *server) ended(r *round, t target) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r.covers[key] = true
+	r.covers[t] = true
 }
 
 // attempted takes note of the outcome of a request.

@@ -14,10 +14,12 @@ import (
 // slices are not to be changed. It is a prometheus.Gatherer.
 type Snapshot struct {
 	// At is the time on the exporter's clock that all ages are relative to.
-	At      time.Time
-	Servers []ServerView // by Name
-	Imports []ImportView // by Key
+	At           time.Time
+	Servers      []ServerView     // by Name
+	Imports      []ImportView     // by Key
+	Repositories []RepositoryView // by server and name
 
+	exporter    bool // also tells of the exporter itself
 	failedFiles map[string]bool
 }
 

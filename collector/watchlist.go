@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -28,13 +29,29 @@ var origins = []Origin{FromConfig, FromFile, FromAPI}
 // sooner after another can see nothing new.
 const minPollInterval = time.Second
 
+// isDue reports whether what was polled at polledAt may have news.
+func isDue(polledAt, now time.Time) bool {
+	// A clock that was set back must not hold the polls up.
+	age := now.Sub(polledAt)
+	return age < 0 || age >= minPollInterval
+}
+
 // watchlist is what is watched, and what is remembered of it. It is safe for
-// concurrent use, and never holds its lock over a request.
+// concurrent use, and never holds its lock over a request or a write to disk.
 type watchlist struct {
-	mu      sync.RWMutex
-	wanted  map[Origin][]Import
-	entries map[Key]*entry
-	sorted  []*entry // by Key
+	mu         sync.RWMutex
+	static     map[Origin][]Import // of config and files
+	registered map[Key]Registration
+	entries    map[Key]*entry
+	sorted     []*entry // by Key
+
+	// left is what was seen of imports that are not watched now, if it is
+	// stored: nil if nothing is.
+	left map[Key]Observation
+
+	repositories map[Key]*repositoryEntry
+
+	swept time.Time // when hold last dropped what nobody holds
 }
 
 // entry is one watched import.
@@ -54,34 +71,80 @@ type entry struct {
 	polledAt time.Time
 	// cut is set if the newest poll was ended by the deadline of a scrape.
 	cut bool
+	// unsaved is set if the observation is not stored as it is.
+	unsaved bool
+	// holders are how many probes wait for it.
+	holders int
 }
 
 func newWatchlist() *watchlist {
-	return &watchlist{wanted: map[Origin][]Import{}, entries: map[Key]*entry{}}
+	return &watchlist{
+		static:     map[Origin][]Import{},
+		registered: map[Key]Registration{},
+		entries:    map[Key]*entry{},
+	}
 }
 
-// set replaces what origins want. What stays watched keeps its memory.
-func (w *watchlist) set(wanted map[Origin][]Import) {
+// set replaces what config or files want. What stays watched keeps its memory.
+func (w *watchlist) set(static map[Origin][]Import) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.Copy(w.wanted, wanted)
-	entries := make(map[Key]*entry, len(w.entries))
-	for _, origin := range origins {
-		for _, imp := range w.wanted[origin] {
-			if _, ok := entries[imp.Key]; ok {
-				continue
-			}
-			e := w.entries[imp.Key]
-			if e == nil {
-				e = &entry{}
-			}
-			e.Import, e.origin, e.labels = imp, origin, seriesLabels(imp)
-			e.startedAt, _ = imp.StartTime()
-			entries[imp.Key] = e
+	maps.Copy(w.static, static)
+	w.rebuild()
+}
+
+func (w *watchlist) find(key Key) (int, bool) {
+	return slices.BinarySearchFunc(w.sorted, key, func(e *entry, k Key) int { return compareKeys(e.Key, k) })
+}
+
+// rebuild makes the entries of what is wanted, with the lock held.
+func (w *watchlist) rebuild() {
+	old := w.entries
+	w.entries = make(map[Key]*entry, len(old))
+	add := func(imp Import, origin Origin) {
+		if _, ok := w.entries[imp.Key]; ok {
+			return
+		}
+		e, ok := old[imp.Key]
+		if !ok {
+			e = w.newEntry(imp.Key)
+		}
+		delete(old, imp.Key)
+		e.describe(imp, origin)
+		w.entries[imp.Key] = e
+	}
+	for _, origin := range []Origin{FromConfig, FromFile} {
+		for _, imp := range w.static[origin] {
+			add(imp, origin)
 		}
 	}
-	w.entries = entries
-	w.sorted = slices.SortedFunc(maps.Values(entries), func(a, b *entry) int { return compareKeys(a.Key, b.Key) })
+	for _, r := range w.registered {
+		add(r.Import, FromAPI)
+	}
+	for key, e := range old {
+		if w.left != nil && e.observation != (Observation{}) {
+			w.left[key] = e.observation
+		}
+	}
+	w.sorted = slices.SortedFunc(maps.Values(w.entries), func(a, b *entry) int { return compareKeys(a.Key, b.Key) })
+}
+
+// newEntry returns an entry with the memory of key, if there is any.
+func (w *watchlist) newEntry(key Key) *entry {
+	e := &entry{observation: w.left[key]}
+	delete(w.left, key)
+	return e
+}
+
+func (e *entry) describe(imp Import, origin Origin) {
+	e.Import, e.origin = imp, origin
+	e.startedAt, _ = imp.StartTime()
+	e.labels = sortedLabels(imp.Labels,
+		labelPair("branch", imp.Branch),
+		labelPair("import_id", imp.ID),
+		labelPair("repository", imp.Repository),
+		labelPair("server", imp.Server),
+	)
 }
 
 // due returns the imports of a server whose status may have changed since it
@@ -96,7 +159,7 @@ func (w *watchlist) due(server string, now time.Time) (keys []Key, unfinished in
 			continue
 		}
 		unfinished++
-		if e.due(now) {
+		if isDue(e.polledAt, now) {
 			due = append(due, e)
 		}
 	}
@@ -113,13 +176,7 @@ func (w *watchlist) isDue(key Key, now time.Time) bool {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	e, ok := w.entries[key]
-	return ok && !e.observation.Finished() && e.due(now)
-}
-
-func (e *entry) due(now time.Time) bool {
-	// A clock that was set back must not hold the polls up.
-	age := now.Sub(e.polledAt)
-	return age < 0 || age >= minPollInterval
+	return ok && !e.observation.Finished() && isDue(e.polledAt, now)
 }
 
 // views returns how every import stands at the time now, by Key. The clients
@@ -171,17 +228,19 @@ func (w *watchlist) record(key Key, at time.Time, status *lakefs.ImportStatus, e
 		return
 	}
 	e.polledAt, e.cut = at, false
+	before := e.observation
 	if err == nil {
 		e.poll = Poll{Result: resultSuccess, At: at}
-		e.observation = e.observation.withStatus(status, at)
+		e.observation = before.withStatus(status, at)
 		e.samples = appendSample(e.samples, sample{at: at, objects: e.observation.IngestedObjects})
-		return
+	} else {
+		result := resultOf(err)
+		e.poll = Poll{Result: result, At: at, Message: oneLine(err.Error())}
+		if result == resultNotFound {
+			e.observation = before.withNotFound(at)
+		}
 	}
-	result := resultOf(err)
-	e.poll = Poll{Result: result, At: at, Message: oneLine(err.Error())}
-	if result == resultNotFound {
-		e.observation = e.observation.withNotFound(at)
-	}
+	e.unsaved = e.unsaved || e.observation != before
 }
 
 // recordCut remembers that a poll was ended by the deadline of a scrape. The
@@ -210,6 +269,29 @@ func (w *watchlist) recordSkipped(key Key, p Poll) {
 	}
 }
 
+// hasServer reports whether imports of a server are watched.
+func (w *watchlist) hasServer(name string) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return slices.ContainsFunc(w.sorted, func(e *entry) bool { return e.Server == name })
+}
+
+// setUnpolled notes of imports that they are not polled because their server is
+// none of configured, and returns how many there are of each server.
+func (w *watchlist) setUnpolled(configured []string, now time.Time) map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	unpolled := map[string]int{}
+	for _, e := range w.sorted {
+		if slices.Contains(configured, e.Server) {
+			continue
+		}
+		unpolled[e.Server]++
+		e.poll = Poll{At: now, Message: fmt.Sprintf("not polled: server %q is not configured", e.Server)}
+	}
+	return unpolled
+}
+
 const (
 	resultNotFound    = Result("not_found")
 	resultRateLimited = Result("rate_limited")
@@ -223,4 +305,9 @@ func resultOf(err error) Result {
 		return Result(lerr.Kind.String())
 	}
 	return Result(lakefs.Connection.String())
+}
+
+// sortedKeys returns the keys of m in order.
+func sortedKeys[V any](m map[Key]V) []Key {
+	return slices.SortedFunc(maps.Keys(m), compareKeys)
 }

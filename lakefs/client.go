@@ -150,6 +150,30 @@ func (c *Client) Healthcheck(ctx context.Context) error {
 	return nil
 }
 
+// lastImportKey is where lakeFS notes the newest import of a repository: in
+// Unix seconds, among the repository's metadata.
+const lastImportKey = ".lakefs.last.import.timestamp"
+
+// LastImport asks lakeFS when the newest successful import into a repository
+// was committed, to the second, by lakeFS's clock. It returns the zero time if
+// there never was one. Errors are as those of ImportStatus.
+func (c *Client) LastImport(ctx context.Context, repository string) (time.Time, error) {
+	var metadata map[string]string
+	a, err := c.getJSON(ctx, c.url("repositories", repository, "metadata"), &metadata)
+	if err != nil {
+		return time.Time{}, err
+	}
+	value, ok := metadata[lastImportKey]
+	if !ok {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || seconds <= 0 {
+		return time.Time{}, a.bad(fmt.Sprintf("%s is not Unix seconds: %q", lastImportKey, value))
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
+
 // url returns the URL of an API endpoint; segments are escaped.
 func (c *Client) url(segments ...string) *url.URL {
 	escaped := make([]string, len(segments))

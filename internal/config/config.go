@@ -27,9 +27,10 @@ const (
 
 // file is the config file as it is written.
 type file struct {
-	Servers     []server `yaml:"servers"`
-	Imports     []entry  `yaml:"imports"`
-	ImportFiles []string `yaml:"import_files"`
+	Servers      []server     `yaml:"servers"`
+	Imports      []entry      `yaml:"imports"`
+	ImportFiles  []string     `yaml:"import_files"`
+	Repositories []repository `yaml:"repositories"`
 }
 
 // Loader loads a config file, as often as asked. It keeps the last good content
@@ -105,6 +106,9 @@ func (l *Loader) load() (cfg collector.Config, err error) {
 	}
 	if cfg.Imports, err = resolve(f.Imports, src.servers); err != nil {
 		return cfg, fmt.Errorf("imports: %w", err)
+	}
+	if cfg.Repositories, err = resolveRepositories(f.Repositories, src.servers); err != nil {
+		return cfg, fmt.Errorf("repositories: %w", err)
 	}
 	for i, p := range f.ImportFiles {
 		pattern, err := l.pattern(p)

@@ -58,6 +58,15 @@ var internals = regexp.MustCompile(`hunter|yaml:|!!|\b(config|yaml|url)\.[A-Za-z
 
 func TestBadConfigs(t *testing.T) {
 	want := map[string]string{
+		"freshness_bad_name.yml":                  `repositories: entry 1: repository "My Repo": must match ^[a-z0-9][a-z0-9-]{2,62}$`,
+		"freshness_no_name.yml":                   `repositories: entry 1: repository "": must match ^[a-z0-9][a-z0-9-]{2,62}$`,
+		"freshness_unknown_server.yml":            `repositories: entry 1: server "dev": the config has none of that name`,
+		"freshness_unknown_key.yml":               `repositories: entry 1: line 6: unknown key "max_age"`,
+		"freshness_twice.yml":                     `repositories: entry 3: repository my-repo on server "prod": is in entry 1 already`,
+		"freshness_zero_age.yml":                  `repositories: entry 1: max_import_age 0s: must be positive`,
+		"freshness_bad_age.yml":                   `repositories: entry 1: max_import_age: not a valid duration string: "a day"`,
+		"freshness_label.yml":                     `repositories: entry 1: label "job": the name is reserved`,
+		"freshness_mapping.yml":                   "line 5: must be a list, not a mapping",
 		"alias_bomb.yml":                          "servers: entry 1: not valid YAML: document contains excessive aliasing",
 		"anchor_holds_itself.yml":                 "imports: entry 1: not valid YAML: an anchor holds itself",
 		"anchor_unknown.yml":                      "line 5: not valid YAML: no such anchor (a value that begins with * needs quotes)",
@@ -135,7 +144,6 @@ func TestBadConfigs(t *testing.T) {
 		"pattern_extension.yml":                   `import_files: entry 2: "imports/*": must end in .yml, .yaml or .json`,
 		"proxy_url_port.yml":                      "servers: entry 1: proxy_url: not a URL",
 		"proxy_url_space.yml":                     "servers: entry 1: proxy_url: not a URL",
-		"repositories.yml":                        `line 4: unknown key "repositories"`,
 		"repository_list.yml":                     "imports: entry 1: line 5: must be text, not a list",
 		"reserved_header.yml":                     `servers: entry 1: setting header "Authorization" is not allowed`,
 		"second_document.yml":                     "line 4: another YAML document begins, where one is all there can be",
@@ -275,6 +283,13 @@ func TestFullConfig(t *testing.T) {
 	first.Labels = map[string]string{"team": "ingest", "version": "1.10", "on_call": "yes"}
 	if want := []collector.Import{first, newImport("aliases", "dc1chj1ksduerdki88b0")}; !reflect.DeepEqual(cfg.Imports, want) {
 		t.Errorf("imports:\ngot  %+v\nwant %+v", cfg.Imports, want)
+	}
+
+	if want := []collector.Repository{
+		{Server: "prod", Name: "my-repo", MaxImportAge: 26 * time.Hour, Labels: map[string]string{"team": "ingest"}},
+		{Server: "aliases", Name: "my-repo"},
+	}; !reflect.DeepEqual(cfg.Repositories, want) {
+		t.Errorf("repositories:\ngot  %+v\nwant %+v", cfg.Repositories, want)
 	}
 
 	a2, b1 := newImport("prod", "a2"), newImport("prod", "b1")

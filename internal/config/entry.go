@@ -56,15 +56,9 @@ func (e *entry) resolve(servers []string) (imp collector.Import, err error) {
 	if e.invalid != nil {
 		return imp, e.invalid
 	}
-	imp.Key = collector.Key{Server: e.Server, Ref: lakefs.Ref{Repository: e.Repository, Branch: e.Branch, ID: e.ID}}
-	if e.Server == "" {
-		if len(servers) != 1 {
-			return imp, errors.New("server is missing: the config has more than one")
-		}
-		imp.Server = servers[0]
-	}
-	if !slices.Contains(servers, imp.Server) {
-		return imp, fmt.Errorf("server %q: the config has none of that name", imp.Server)
+	imp.Ref = lakefs.Ref{Repository: e.Repository, Branch: e.Branch, ID: e.ID}
+	if imp.Server, err = serverName(e.Server, servers); err != nil {
+		return imp, err
 	}
 	if imp.ExpectedObjects, err = wholeNumber("expected_objects", e.ExpectedObjects, 0); err != nil {
 		return imp, err
@@ -74,6 +68,20 @@ func (e *entry) resolve(servers []string) (imp collector.Import, err error) {
 	}
 	imp.Labels = e.Labels
 	return imp, imp.Validate()
+}
+
+// serverName returns the one of servers that is written, or the only one if
+// none is.
+func serverName(written string, servers []string) (string, error) {
+	switch {
+	case written == "" && len(servers) != 1:
+		return "", errors.New("server is missing: the config has more than one")
+	case written == "":
+		return servers[0], nil
+	case !slices.Contains(servers, written):
+		return "", fmt.Errorf("server %q: the config has none of that name", written)
+	}
+	return written, nil
 }
 
 // wholeNumber returns v, the value of key as YAML has it, if it is a positive

@@ -26,7 +26,10 @@ func opened(t *testing.T) (*Demo, *collector.Collector, *prometheus.Registry) {
 	t.Cleanup(d.Close)
 	t.Cleanup(d.client.CloseIdleConnections)
 	registry := prometheus.NewRegistry()
-	c := collector.New(collector.Options{Now: d.Now, Logger: log.NewNopLogger(), Registerer: registry})
+	c, err := collector.New(collector.Options{Now: d.Now, Logger: log.NewNopLogger(), Registerer: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg, err := d.Config()
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,8 @@ package web
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -29,24 +31,105 @@ func (h *handler) listImports(w http.ResponseWriter, r *http.Request) {
 
 // getImport answers with one import, polled for this request.
 func (h *handler) getImport(w http.ResponseWriter, r *http.Request) {
-	server, err := h.Collector.ServerName(r.URL.Query().Get("server"))
-	if err != nil {
-		h.writeError(w, http.StatusBadRequest, err.Error())
+	key, ok := h.importKey(w, r)
+	if !ok {
 		return
 	}
-	key := collector.Key{Server: server, Ref: lakefs.Ref{
-		Repository: r.PathValue("repository"),
-		Branch:     r.PathValue("branch"),
-		ID:         r.PathValue("id"),
-	}}
 	ctx, cancel := context.WithTimeout(r.Context(), defaultTimeout)
 	defer cancel()
 	view, ok := h.Collector.Import(ctx, key)
 	if !ok {
-		h.writeError(w, http.StatusNotFound, "import "+key.String()+" of server "+server+" is not watched")
+		h.writeError(w, http.StatusNotFound, fmt.Sprintf("import %s of server %q is not watched", key.Ref, key.Server))
 		return
 	}
 	h.writeJSON(w, http.StatusOK, view)
+}
+
+// importAPI is next where the import API is enabled.
+func (h *handler) importAPI(next http.HandlerFunc) http.HandlerFunc {
+	if h.EnableImportAPI {
+		return next
+	}
+	return func(w http.ResponseWriter, _ *http.Request) {
+		h.writeError(w, http.StatusForbidden, "the import API is off: start the exporter with --web.enable-import-api")
+	}
+}
+
+// putImport watches an import from now on.
+func (h *handler) putImport(w http.ResponseWriter, r *http.Request) {
+	key, ok := h.importKey(w, r)
+	if !ok {
+		return
+	}
+	settings, err := readSettings(http.MaxBytesReader(w, r.Body, maxSettingsBytes))
+	if err != nil {
+		status := http.StatusBadRequest
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		h.writeError(w, status, "body: "+err.Error())
+		return
+	}
+	imp, err := settings.of(key)
+	if err != nil {
+		h.writeError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	created, err := h.Collector.Register(imp)
+	if err != nil {
+		h.writeRefusal(w, err)
+		return
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	if view, ok := h.Collector.Watched(key); ok {
+		h.writeJSON(w, status, view)
+	}
+}
+
+// deleteImport ends what putImport began.
+func (h *handler) deleteImport(w http.ResponseWriter, r *http.Request) {
+	key, ok := h.importKey(w, r)
+	if !ok {
+		return
+	}
+	if err := h.Collector.Unregister(key); err != nil {
+		h.writeRefusal(w, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// importKey returns the import that a request's path and query name. If they
+// name none, it answers the request and returns false.
+func (h *handler) importKey(w http.ResponseWriter, r *http.Request) (collector.Key, bool) {
+	ref := lakefs.Ref{Repository: r.PathValue("repository"), Branch: r.PathValue("branch"), ID: r.PathValue("id")}
+	server, err := h.Collector.ServerName(r.URL.Query().Get("server"))
+	if err == nil {
+		err = ref.Validate()
+	}
+	if err != nil {
+		h.writeError(w, http.StatusBadRequest, err.Error())
+		return collector.Key{}, false
+	}
+	return collector.Key{Server: server, Ref: ref}, true
+}
+
+// writeRefusal answers with the error of a change to what is registered.
+func (h *handler) writeRefusal(w http.ResponseWriter, err error) {
+	var refused *collector.RefusedError
+	switch {
+	case !errors.As(err, &refused):
+		level.Error(h.Logger).Log("msg", "A change of the registered imports failed", "err", err)
+		h.writeError(w, http.StatusInternalServerError, err.Error())
+	case refused.Refusal == collector.Conflict:
+		h.writeError(w, http.StatusConflict, err.Error())
+	default:
+		h.writeError(w, http.StatusBadRequest, err.Error())
+	}
 }
 
 // writeError answers with a message in the form that lakeFS's own API has.

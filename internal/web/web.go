@@ -29,6 +29,8 @@ type Options struct {
 	Reload func(context.Context) error
 	// EnableLifecycle permits a reload over HTTP.
 	EnableLifecycle bool
+	// EnableImportAPI permits to register and unregister imports over HTTP.
+	EnableImportAPI bool
 	// TelemetryPath is where the metrics are, usually /metrics.
 	TelemetryPath string
 	// TimeoutOffset is taken off Prometheus' scrape timeout.
@@ -75,6 +77,9 @@ func New(opts Options) (http.Handler, error) {
 	mux.Handle("GET "+exactly(opts.TelemetryPath), h.metricsHandler())
 	mux.HandleFunc("GET /api/v1/imports", h.listImports)
 	mux.HandleFunc("GET /api/v1/imports/{repository}/{branch}/{id}", h.getImport)
+	mux.HandleFunc("PUT /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.putImport))
+	mux.HandleFunc("DELETE /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.deleteImport))
+	mux.HandleFunc("GET /probe", h.probe)
 	mux.HandleFunc("GET /-/healthy", ok)
 	// Config and storage are loaded before the server listens.
 	mux.HandleFunc("GET /-/ready", ok)
@@ -86,7 +91,8 @@ func New(opts Options) (http.Handler, error) {
 		}
 		mux.Handle("GET /{$}", landing)
 	}
-	return secure(mux), nil
+	// A page of another origin must not make a browser change anything here.
+	return secure(http.NewCrossOriginProtection().Handler(mux)), nil
 }
 
 // exactly returns the pattern of path alone, and of nothing below it.

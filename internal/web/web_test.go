@@ -59,9 +59,15 @@ type world struct {
 
 // newWorld returns a world whose handler has opts. It watches nothing yet.
 func newWorld(t *testing.T, change ...func(*Options)) *world {
+	return newWorldWith(t, collector.Options{}, change...)
+}
+
+// newWorldWith is newWorld with a collector that has opts too.
+func newWorldWith(t *testing.T, collectorOptions collector.Options, change ...func(*Options)) *world {
 	w := &world{t: t, clock: lakefstest.NewClock(time.Date(2026, 11, 22, 10, 50, 27, 374205733, time.UTC))}
 	registry := prometheus.NewRegistry()
-	w.collector = collector.New(collector.Options{Now: w.clock.Now, Logger: log.NewNopLogger(), Registerer: registry})
+	collectorOptions.Now, collectorOptions.Registerer = w.clock.Now, registry
+	w.collector = newCollector(t, collectorOptions)
 	opts := Options{
 		Collector:     w.collector,
 		Registry:      registry,
@@ -82,6 +88,16 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	return w
+}
+
+func newCollector(t *testing.T, opts collector.Options) *collector.Collector {
+	t.Helper()
+	opts.Logger = log.NewNopLogger()
+	c, err := collector.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // addLakeFS starts a lakeFS and adds it to the config.
@@ -242,12 +258,12 @@ func TestEndpoints(t *testing.T) {
 		{
 			name: "import not watched", path: "/api/v1/imports/my-repo/other/" + importID + "?server=prod", status: 404,
 			header: http.Header{"Content-Type": {jsonT}, "Cache-Control": {"no-store"}},
-			body:   `{"message":"import my-repo/other/` + importID + ` of server prod is not watched"}` + "\n",
+			body:   `{"message":"import my-repo/other/` + importID + ` of server \"prod\" is not watched"}` + "\n",
 		},
 		{
-			name: "import with slashes and markup", path: "/api/v1/imports/..%2F..%2Fx/%3Cscript%3E/%22?server=prod", status: 404,
+			name: "import with slashes and markup", path: "/api/v1/imports/..%2F..%2Fx/%3Cscript%3E/%22?server=prod", status: 400,
 			header: http.Header{"Content-Type": {jsonT}},
-			body:   `{"message":"import ../../x/\u003cscript\u003e/\" of server prod is not watched"}` + "\n",
+			body:   `{"message":"repository \"../../x\": must match ^[a-z0-9][a-z0-9-]{2,62}$"}` + "\n",
 		},
 		{
 			name: "import without a server", path: importPath, status: 400, header: http.Header{"Content-Type": {jsonT}, "Cache-Control": {"no-store"}},
@@ -626,7 +642,7 @@ func TestTelemetryPath(t *testing.T) {
 			// not must come to no harm there.
 			registry := prometheus.NewRegistry()
 			_, err := New(Options{
-				Collector: collector.New(collector.Options{Now: time.Now, Logger: log.NewNopLogger(), Registerer: registry}),
+				Collector: newCollector(t, collector.Options{Now: time.Now, Registerer: registry}),
 				Registry:  registry, Logger: log.NewNopLogger(), TelemetryPath: tc.path,
 			})
 			got = ""

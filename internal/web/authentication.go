@@ -1,0 +1,23 @@
+package web
+
+import (
+	"os"
+	"strings"
+
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v3"
+)
+
+// Authenticates reports whether the web config file at path, which is one of
+// exporter-toolkit's, has clients authenticate themselves.
+func Authenticates(path string) bool {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	var cfg toolkit.Config
+	if err := yaml.Unmarshal(data, &cfg); err != nil {
+		return false
+	}
+	return len(cfg.Users) > 0 || strings.HasPrefix(cfg.TLSConfig.ClientAuth, "Require")
+}
