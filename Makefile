@@ -43,10 +43,10 @@ e2e:
 # What people and programs send: each for so long.
 FUZZTIME ?= 60s
 fuzz:
-	go test -run '^$$' -fuzz '^FuzzConfig$$' -fuzztime $(FUZZTIME) ./internal/config
-	go test -run '^$$' -fuzz '^FuzzImportFile$$' -fuzztime $(FUZZTIME) ./internal/config
-	go test -run '^$$' -fuzz '^FuzzTarget$$' -fuzztime $(FUZZTIME) ./internal/web
-	go test -run '^$$' -fuzz '^FuzzSettings$$' -fuzztime $(FUZZTIME) ./internal/web
+	go test -run '^$$' -fuzz '^FuzzConfig$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/config
+	go test -run '^$$' -fuzz '^FuzzImportFile$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/config
+	go test -run '^$$' -fuzz '^FuzzTarget$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/web
+	go test -run '^$$' -fuzz '^FuzzSettings$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/web
 
 lint: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) run ./...
