@@ -230,8 +230,13 @@ func (r *rewriter) write(path string) {
 // with seconds in the place of minutes.
 func startPrometheus(t *testing.T, exporter, alertmanager string) *process {
 	t.Helper()
+	return startPrometheusIn(t, t.TempDir(), exporter, alertmanager)
+}
+
+// startPrometheusIn is startPrometheus with the files in dir.
+func startPrometheusIn(t *testing.T, dir, exporter, alertmanager string) *process {
+	t.Helper()
 	program := need(t, "prometheus")
-	dir := t.TempDir()
 	rewrite(t, "prometheus/prometheus.yml").
 		replace("scrape_interval: 15s", "scrape_interval: 1s").
 		replace("scrape_timeout: 10s", "scrape_timeout: 1s").
