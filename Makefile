@@ -26,9 +26,9 @@ run: build
 # with CI=true they fail instead. PROGRAM=PACKAGE: where Debian has it.
 NEEDED := prometheus=prometheus promtool=prometheus \
 	prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager \
-	curl=curl jq=jq python3=python3
+	curl=curl jq=jq python3=python3 chromium=chromium npm=npm
 
-test:
+test: axe-core
 	@for need in $(NEEDED); do \
 		command -v $${need%=*} >/dev/null || \
 		echo "SKIPPED: what needs $${need%=*}, which is not there (Debian: apt-get install $${need#*=})"; \
@@ -39,6 +39,14 @@ test:
 # The part of the tests that runs a real Prometheus and a real Alertmanager.
 e2e:
 	go test -race -count=1 -timeout 15m -v ./deploy/...
+
+# For the tests of the status page. npm is not needed for anything else.
+AXE_VERSION := 4.11.0
+AXE         := $(TOOLS)/node_modules/axe-core/axe.min.js
+.PHONY: axe-core
+axe-core:
+	@test -e $(AXE) || ! command -v npm >/dev/null || \
+	npm install --prefix $(TOOLS) --no-save --no-fund --no-audit --silent axe-core@$(AXE_VERSION)
 
 # What people and programs send: each for so long.
 FUZZTIME ?= 60s

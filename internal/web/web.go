@@ -35,8 +35,11 @@ type Options struct {
 	TelemetryPath string
 	// TimeoutOffset is taken off Prometheus' scrape timeout.
 	TimeoutOffset time.Duration
-	// Version is shown on the landing page.
+	// Version is shown on the landing page and on the status page.
 	Version string
+
+	// pageRefresh and pagePatience stand in for the constants in tests.
+	pageRefresh, pagePatience time.Duration
 }
 
 // handler answers requests.
@@ -80,6 +83,11 @@ func New(opts Options) (http.Handler, error) {
 	mux.HandleFunc("PUT /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.putImport))
 	mux.HandleFunc("DELETE /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.deleteImport))
 	mux.HandleFunc("GET /probe", h.probe)
+	page, err := newStatusPage(opts)
+	if err != nil {
+		return nil, fmt.Errorf("status page: %w", err)
+	}
+	page.register(mux)
 	mux.HandleFunc("GET /-/healthy", ok)
 	// Config and storage are loaded before the server listens.
 	mux.HandleFunc("GET /-/ready", ok)
@@ -135,6 +143,7 @@ func (h *handler) landingPage() (http.Handler, error) {
 		Profiling:   "false",
 		HeaderColor: "#00546e",
 		Links: []toolkit.LandingLinks{
+			{Address: "imports", Text: "Imports", Description: "how each is getting on, at a glance"},
 			{Address: h.TelemetryPath, Text: "Metrics", Description: "of all watched imports, for Prometheus"},
 			{Address: "api/v1/imports", Text: "Imports as JSON", Description: "for scripts"},
 			{Address: "-/healthy", Text: "Health", Description: "200 when the exporter is alive"},

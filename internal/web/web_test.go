@@ -90,7 +90,7 @@ func newWorldWith(t *testing.T, collectorOptions collector.Options, change ...fu
 	return w
 }
 
-func newCollector(t *testing.T, opts collector.Options) *collector.Collector {
+func newCollector(t testing.TB, opts collector.Options) *collector.Collector {
 	t.Helper()
 	opts.Logger = log.NewNopLogger()
 	c, err := collector.New(opts)
@@ -585,7 +585,7 @@ func TestLandingPage(t *testing.T) {
 			t.Errorf("the link to %s leads to status %d", m[1], resp.StatusCode)
 		}
 	}
-	if diff := cmp.Diff([]string{"/lakefs/metrics", "/api/v1/imports", "/-/healthy", "/-/ready"}, links); diff != "" {
+	if diff := cmp.Diff([]string{"/imports", "/lakefs/metrics", "/api/v1/imports", "/-/healthy", "/-/ready"}, links); diff != "" {
 		t.Errorf("links (-want +got):\n%s", diff)
 	}
 	for _, want := range []string{"<title>lakeFS import exporter</title>", "Version: 1.2.3"} {
