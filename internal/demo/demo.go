@@ -80,7 +80,12 @@ func (d *Demo) Config() (collector.Config, error) {
 			MaxConcurrentRequests: 32,
 		}},
 		Imports: d.imports,
-		Files:   d,
+		Repositories: []collector.Repository{
+			{Server: serverName, Name: "orders", MaxImportAge: 15 * time.Minute, Labels: map[string]string{"team": "ingest"}},
+			{Server: serverName, Name: "billing", MaxImportAge: 26 * time.Hour, Labels: map[string]string{"team": "finance"}},
+			{Server: serverName, Name: "satellite-images", MaxImportAge: 7 * 24 * time.Hour, Labels: map[string]string{"team": "research"}}, // none has landed yet
+		},
+		Files: d,
 	}, nil
 }
 
