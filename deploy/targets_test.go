@@ -74,9 +74,15 @@ func TestProbes(t *testing.T) {
 	write(t, filepath.Join(dir, "probes", "b.yml"), target("dev", failed)+target("prod", missing))
 	answers(t, prometheus, "lakefs_import_error"+labels(failed, "dev"), "1")
 	answers(t, prometheus, "lakefs_import_found"+labels(missing, "prod"), "0")
+	answers(t, prometheus, "lakefs_import_poll_success"+labels(missing, "prod"), "0")
 	answers(t, prometheus, `up{job="lakefs-import-probes"}`, "1", "1", "1")
 	// An alert of a probed import carries the labels that the target was given.
 	answers(t, prometheus, fmt.Sprintf(`count(ALERTS{alertname="LakeFSImportFailed",alertstate="firing",severity="critical",server="dev",import_id=%q,team="ingest",instance=""})`, failed.ID), "1")
+
+	// A poll that fails is no failed scrape.
+	prod.Inject(lakefstest.StatusOf(running), lakefstest.Fault{Status: 500})
+	answers(t, prometheus, "lakefs_import_poll_success"+labels(running, "prod")+" and on (instance) up == 1", "0")
+	answers(t, prometheus, "lakefs_import_poll_success"+labels(failed, "dev"), "1")
 }
 
 // Three exporters share out the imports of one config, and one Prometheus sees
@@ -89,7 +95,9 @@ func TestShards(t *testing.T) {
 	var entries strings.Builder
 	var refs []lakefs.Ref
 	for i := range imports {
-		ref := lakeFS.Start(fmt.Sprintf("repo-%d", i%10), "main", slow)
+		// It has listed its i+1 objects, and writes ranges for a day.
+		ref := lakeFS.StartAt(lakefs.Ref{Repository: fmt.Sprintf("repo-%d", i%10), Branch: "main"},
+			lakefstest.Script{Objects: int64(i + 1), Committing: 24 * time.Hour}, time.Now().Add(-time.Minute))
 		refs = append(refs, ref)
 		fmt.Fprintf(&entries, "- {repository: %s, branch: main, id: %s}\n", ref.Repository, ref.ID)
 	}
@@ -113,6 +121,7 @@ func TestShards(t *testing.T) {
 	prometheus := startPrometheusIn(t, dir, strings.Join(addresses, ", "), "127.0.0.1:1")
 	answers(t, prometheus, "count(lakefs_import_poll_success == 1)", fmt.Sprint(imports))
 	answers(t, prometheus, "count(count by (repository, branch, import_id) (lakefs_import_ingested_objects))", fmt.Sprint(imports))
+	answers(t, prometheus, "sum(lakefs_import_ingested_objects)", fmt.Sprint(imports*(imports+1)/2))
 	answers(t, prometheus, "sum(lakefs_import_exporter_imports)", fmt.Sprint(imports))
 	answers(t, prometheus, "count(lakefs_import_exporter_imports{source='file'} > 250)", fmt.Sprint(shards))
 }
