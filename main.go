@@ -279,7 +279,7 @@ func listenAndServe(ctx context.Context, handler http.Handler, f *toolkit.FlagCo
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          stdlog.New(log.NewStdlibAdapter(level.Warn(logger)), "", 0),
+		ErrorLog:          stdlog.New(serverErrors{logger}, "", 0),
 	}
 	failed := make(chan error, 1)
 	go func() {
@@ -301,6 +301,22 @@ func listenAndServe(ctx context.Context, handler http.Handler, f *toolkit.FlagCo
 		return err
 	}
 	return nil
+}
+
+// serverErrors is how net/http logs.
+type serverErrors struct{ logger log.Logger }
+
+// Write implements io.Writer: it takes one line of the log.
+func (e serverErrors) Write(line []byte) (int, error) {
+	msg := strings.TrimSpace(string(line))
+	logger := level.Warn(e.logger)
+	// Whoever only looks whether the port is open, as kubelet and load balancers
+	// do, connects to it and leaves.
+	if strings.HasPrefix(msg, "http: TLS handshake error") && strings.HasSuffix(msg, ": EOF") {
+		logger = level.Debug(e.logger)
+	}
+	logger.Log("msg", msg)
+	return len(line), nil
 }
 
 func printDemoURLs(w io.Writer, address, telemetryPath string) {

@@ -1065,6 +1065,37 @@ func TestWebConfig(t *testing.T) {
 }
 
 // In JSON, whatever is logged is JSON.
+// Whoever connects and leaves, as TCP probes do, is no news; whoever speaks
+// something else than TLS is.
+func TestTCPProbesAreNoNews(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server := newLakeFS(t, lakefstest.Options{})
+	write(t, dir, "config.yml", watchYAML(t, dir, server))
+	certificates(t, dir)
+	write(t, dir, "web.yml", "tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
+	e := start(t, dir, nil, "--web.config.file=web.yml", "--log.level=debug")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	e.send(http.MethodGet, "/metrics")
+	for complaint, level := range map[string]string{": EOF": "debug", "client sent an HTTP request to an HTTPS server": "warn"} {
+		eventually(t, complaint, func() bool {
+			for line := range strings.Lines(e.stderr.String()) {
+				if strings.Contains(line, "TLS handshake error") && strings.Contains(line, complaint) {
+					if !strings.Contains(line, "level="+level) {
+						t.Errorf("want level %s: %s", level, line)
+					}
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
 func TestJSONLog(t *testing.T) {
 	t.Parallel()
 	server := newLakeFS(t, lakefstest.Options{})
