@@ -1,23 +1,42 @@
-# Targets: build, run, test, e2e, fuzz, lint, bench, clean.
+# Targets: build, release, run, test, e2e, fuzz, lint, bench, clean.
 
-BINARY  := lakefs_import_exporter
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
-LDPKG   := github.com/prometheus/common/version
-LDFLAGS := -s -w \
-	-X $(LDPKG).Version=$(VERSION) \
-	-X $(LDPKG).Revision=$(shell git rev-parse HEAD 2>/dev/null) \
-	-X $(LDPKG).Branch=$(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
+BINARY   := lakefs_import_exporter
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+BRANCH   ?= $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null)
+LDPKG    := github.com/prometheus/common/version
+LDFLAGS   = -s -w -X $(LDPKG).Version=$(VERSION) -X $(LDPKG).Revision=$(REVISION) -X $(LDPKG).Branch=$(BRANCH)
 
+# Each tool in a folder of its version, so that a new one is fetched when it is wanted.
+TOOLS                 := $(CURDIR)/.tools
 GOLANGCI_LINT_VERSION := v2.15.0
-# In a folder of its own, so that a new version is fetched when it is wanted.
-TOOLS         := $(CURDIR)/.tools
-GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+GOLANGCI_LINT         := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
+HELM_VERSION          := v3.22.0
+HELM                  := $(TOOLS)/helm-$(HELM_VERSION)/helm
+# The tests look for it there.
+export PATH := $(dir $(HELM)):$(PATH)
 
-.PHONY: all build run test e2e fuzz lint bench clean
+.PHONY: all build release run test e2e fuzz lint bench clean
 all: lint test build
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) .
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BINARY) .
+
+# What a release consists of, in dist/: the same bytes wherever it is made, from
+# the same commit by the same Go. Wants GNU tar.
+PLATFORMS := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
+release: BRANCH := HEAD
+release:
+	rm -rf dist
+	for platform in $(PLATFORMS); do \
+		name=$(BINARY)-$(VERSION).$$platform && mkdir -p dist/$$name && \
+		GOOS=$${platform%-*} GOARCH=$${platform#*-} $(MAKE) build BINARY=dist/$$name/$(BINARY) VERSION=$(VERSION) BRANCH=$(BRANCH) && \
+		cp LICENSE README.md CHANGELOG.md config.example.yml dist/$$name && \
+		tar --sort=name --mtime=@$$(git log -1 --format=%ct) --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
+			-C dist -c $$name | gzip -n >dist/$$name.tar.gz && \
+		rm -r dist/$$name || exit; \
+	done
+	cd dist && sha256sum *.tar.gz >SHA256SUMS
 
 run: build
 	./$(BINARY) --demo
@@ -26,19 +45,22 @@ run: build
 # with CI=true they fail instead. PROGRAM=PACKAGE: where Debian has it.
 NEEDED := prometheus=prometheus promtool=prometheus \
 	prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager \
-	curl=curl jq=jq python3=python3 chromium=chromium npm=npm
+	curl=curl jq=jq python3=python3 chromium=chromium npm=npm systemd-analyze=systemd
 
-test: axe-core
+test: axe-core $(HELM)
 	@for need in $(NEEDED); do \
 		command -v $${need%=*} >/dev/null || \
 		echo "SKIPPED: what needs $${need%=*}, which is not there (Debian: apt-get install $${need#*=})"; \
 	done
-	go vet ./...
+	go vet ./... && cd deploy && go vet ./...
 	go test -race -shuffle=on -timeout 15m ./...
+	cd deploy && go test -race -shuffle=on -timeout 15m ./...
 
-# The part of the tests that runs a real Prometheus and a real Alertmanager.
-e2e:
-	go test -race -count=1 -timeout 15m -v ./deploy/...
+# What is shipped in deploy/ in the programs that it is for: a real Prometheus, a
+# real Alertmanager, helm and others. A module of its own, so that nothing that
+# only its tests import is among what the exporter depends on.
+e2e: $(HELM)
+	cd deploy && go test -race -count=1 -timeout 15m -v ./...
 
 # For the tests of the status page. npm is not needed for anything else.
 AXE_VERSION := 4.11.0
@@ -57,11 +79,15 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzSettings$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/web
 
 lint: $(GOLANGCI_LINT)
-	$(GOLANGCI_LINT) run ./...
-	go mod tidy -diff
+	$(GOLANGCI_LINT) run ./... && cd deploy && $(GOLANGCI_LINT) run ./...
+	go mod tidy -diff && cd deploy && go mod tidy -diff
 
 $(GOLANGCI_LINT):
 	GOBIN=$(dir $@) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+# It takes three minutes, once.
+$(HELM):
+	GOBIN=$(dir $@) go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

@@ -69,7 +69,13 @@ var listening = regexp.MustCompile(`Listening on.* address=(127\.0\.0\.1:\d+)`)
 // of the test; if that has failed, its log is printed.
 func start(t *testing.T, path string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(path, args...), done: make(chan struct{})}
+	return startCommand(t, exec.Command(path, args...))
+}
+
+// startCommand is start for a program with a world of its own.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{cmd: cmd, done: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -101,15 +107,15 @@ func start(t *testing.T, path string, args ...string) *process {
 		p.kill()
 		if t.Failed() {
 			lines := strings.Split(p.logged(), "\n")
-			t.Logf("log of %s, its end:\n%s", filepath.Base(path), strings.Join(lines[max(0, len(lines)-100):], "\n"))
+			t.Logf("log of %s, its end:\n%s", filepath.Base(cmd.Path), strings.Join(lines[max(0, len(lines)-100):], "\n"))
 		}
 	})
 	select {
 	case p.addr = <-address:
 	case <-p.done:
-		t.Fatalf("%s %s ended at once", filepath.Base(path), strings.Join(args, " "))
+		t.Fatalf("%s ended at once", cmd)
 	case <-time.After(patience):
-		t.Fatalf("%s does not listen", filepath.Base(path))
+		t.Fatalf("%s does not listen", cmd)
 	}
 	p.URL = "http://" + p.addr
 	return p
@@ -133,31 +139,40 @@ func get(url string, into any) error {
 	return request(http.MethodGet, url, nil, into)
 }
 
+// request decodes the JSON that a request is answered with.
 func request(method, url string, body io.Reader, into any) error {
+	b, err := send(method, url, body)
+	if err != nil || into == nil {
+		return err
+	}
+	return json.Unmarshal(b, into)
+}
+
+// send returns what a request is answered with.
+func send(method, url string, body io.Reader) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience/2)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: HTTP status %d: %s", url, resp.StatusCode, b)
+		return nil, fmt.Errorf("%s: HTTP status %d: %s", url, resp.StatusCode, b)
 	}
-	if into == nil {
-		return nil
-	}
-	return json.Unmarshal(b, into)
+	return b, nil
 }
+
+const program = "lakefs_import_exporter"
 
 // exporterBinary is where buildExporter puts the program.
 var exporterBinary struct {
@@ -174,7 +189,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// buildExporter returns the path of the exporter, built once for all tests.
+// buildExporter returns the path of the exporter, built once for all tests, and as
+// it is released: by make build.
 func buildExporter(t *testing.T) string {
 	t.Helper()
 	b := &exporterBinary
@@ -182,15 +198,15 @@ func buildExporter(t *testing.T) string {
 		if b.dir, b.err = os.MkdirTemp("", "deploy_test"); b.err != nil { //nolint:usetesting // it outlives the test
 			return
 		}
-		cmd := exec.Command("go", "build", "-o", b.dir, "..")
+		cmd := exec.Command("make", "-C", "..", "build", "BINARY="+filepath.Join(b.dir, program))
 		if out, err := cmd.CombinedOutput(); err != nil {
-			b.err = fmt.Errorf("go build: %w\n%s", err, out)
+			b.err = fmt.Errorf("make build: %w\n%s", err, out)
 		}
 	})
 	if b.err != nil {
 		t.Fatal(b.err)
 	}
-	return filepath.Join(b.dir, "lakefs_import_exporter")
+	return filepath.Join(b.dir, program)
 }
 
 // rewriter changes a copy of what is shipped, and insists that every change

@@ -1,0 +1,124 @@
+{{- define "lakefs-import-exporter.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* At most 52 characters, so that what the kinds put behind a name fits a label. */}}
+{{- define "lakefs-import-exporter.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- else if contains (include "lakefs-import-exporter.name" .) .Release.Name }}
+{{- .Release.Name | trunc 52 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "lakefs-import-exporter.name" .) | trunc 52 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "lakefs-import-exporter.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "lakefs-import-exporter.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "lakefs-import-exporter.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "lakefs-import-exporter.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "lakefs-import-exporter.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "lakefs-import-exporter.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "lakefs-import-exporter.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "lakefs-import-exporter.sharded" -}}
+{{- if gt (int .Values.shards) 1 }}true{{ end }}
+{{- end }}
+
+{{- /* Whether a kind of prometheus-operator is wanted: takes a list of the root and its "enabled". */}}
+{{- define "lakefs-import-exporter.wanted" -}}
+{{- $enabled := last . | toString }}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") ((first .).Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}true{{ end }}
+{{- end }}
+
+{{- /* A path of the exporter for kubelet to ask: takes a list of the root and the path. kubelet
+has no credentials. The exporter listens when config and storage are loaded, so that a
+connection alone says the same. */}}
+{{- define "lakefs-import-exporter.probe" -}}
+{{- if (first .).Values.webConfig.existingSecret -}}
+tcpSocket:
+  port: http
+{{- else -}}
+httpGet:
+  path: {{ last . }}
+  port: http
+{{- end }}
+{{- end }}
+
+{{- /* The ports that the exporter has to get at: a list as JSON. */}}
+{{- define "lakefs-import-exporter.lakefsPorts" -}}
+{{- $ports := .Values.networkPolicy.lakefs.ports }}
+{{- if not $ports }}
+{{- $ports = list 8000 }}
+{{- range .Values.config.servers }}
+{{- $oauth2 := default dict .oauth2 }}
+{{- range list .endpoint_url .proxy_url $oauth2.token_url $oauth2.proxy_url }}
+{{- with . }}
+{{- $url := urlParse . }}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
+{{- $ports = append $ports (default (ternary 443 80 (eq $url.scheme "https")) $port | int) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $ports | uniq | toJson }}
+{{- end }}
+
+{{- /* Refuses values that each are good, but not together. */}}
+{{- define "lakefs-import-exporter.validate" -}}
+{{- with .Values }}
+{{- if gt (int .replicas) 1 }}
+{{- fail "replicas: must be 1 or 0: two exporters of the same imports would remember differently. To share out the imports, set shards" }}
+{{- end }}
+{{- if and (include "lakefs-import-exporter.sharded" $) (ne (int .replicas) 1) }}
+{{- fail "replicas: not together with shards" }}
+{{- end }}
+{{- if and .importApi.enabled (not .storage.enabled) }}
+{{- fail "importApi.enabled: needs storage.enabled, or what is registered would be lost with a restart" }}
+{{- end }}
+{{- if and .importApi.enabled (include "lakefs-import-exporter.sharded" $) }}
+{{- fail "importApi.enabled: not with shards, what is registered belongs to one exporter" }}
+{{- end }}
+{{- if and .storage.existingClaim (include "lakefs-import-exporter.sharded" $) }}
+{{- fail "storage.existingClaim: not with shards, each needs a claim of its own" }}
+{{- end }}
+{{- range $i, $server := .config.servers }}
+{{- include "lakefs-import-exporter.noSecrets" (list (printf "config.servers[%d]" $i) $server) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Refuses secrets in the config: takes a list of where in the config it is, and what stands there. */}}
+{{- define "lakefs-import-exporter.noSecrets" -}}
+{{- $at := first . }}
+{{- range $key, $value := last . }}
+{{- if has $key (list "password" "credentials" "client_secret" "bearer_token" "client_certificate_key" "key" "secrets") }}
+{{- fail (printf "%s.%s: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use %s" $at $key (ternary "files" (printf "%s_file" $key) (eq $key "secrets"))) }}
+{{- end }}
+{{- if kindIs "map" $value }}
+{{- include "lakefs-import-exporter.noSecrets" (list (printf "%s.%s" $at $key) $value) }}
+{{- end }}
+{{- end }}
+{{- end }}

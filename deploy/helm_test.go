@@ -1,0 +1,558 @@
+package deploy_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"go.yaml.in/yaml/v3"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	kyaml "sigs.k8s.io/yaml"
+)
+
+const chart = "helm"
+
+// helm returns what helm prints, and what it complains of.
+func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), need(t, "helm"), args...)
+	// It keeps nothing, and knows no cluster.
+	dir := t.TempDir()
+	cmd.Env = []string{"HOME=" + dir, "KUBECONFIG=" + filepath.Join(dir, "none")}
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	var complaints []string
+	for line := range strings.Lines(errs.String()) {
+		// The chart takes up files of this folder by links, and helm says so.
+		if !strings.Contains(line, "found symbolic link in path") {
+			complaints = append(complaints, line)
+		}
+	}
+	return string(out), strings.Join(complaints, ""), err
+}
+
+// release is what the chart makes of some values.
+type release struct {
+	configMaps      map[string]*core.ConfigMap // by name
+	claims          []*core.PersistentVolumeClaim
+	services        []*core.Service
+	accounts        []*core.ServiceAccount
+	deployments     []*apps.Deployment
+	statefulSets    []*apps.StatefulSet
+	policies        []*networking.NetworkPolicy
+	serviceMonitors []*monitoring.ServiceMonitor
+	rules           []*monitoring.PrometheusRule
+}
+
+// template renders the chart as release "test" in namespace "data", in a cluster
+// with prometheus-operator. Every object must be of a kind that this test knows,
+// and have no field that Kubernetes does not.
+func template(t *testing.T, args ...string) *release {
+	t.Helper()
+	out, errs, err := helm(t, append([]string{"template", "test", chart, "--namespace=data", "--api-versions=monitoring.coreos.com/v1"}, args...)...)
+	if err != nil || errs != "" {
+		t.Fatalf("helm template: %v\n%s", err, errs)
+	}
+	return parseRelease(t, out)
+}
+
+func parseRelease(t *testing.T, manifests string) *release {
+	t.Helper()
+	r := &release{configMaps: map[string]*core.ConfigMap{}}
+	for decoder := yaml.NewDecoder(strings.NewReader(manifests)); ; {
+		var object map[string]any
+		if err := decoder.Decode(&object); errors.Is(err, io.EOF) {
+			return r
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		document, err := yaml.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := fmt.Sprintf("%s %s", object["apiVersion"], object["kind"])
+		switch kind {
+		case "v1 ConfigMap":
+			c := strictly[core.ConfigMap](t, document)
+			r.configMaps[c.Name] = c
+		case "v1 PersistentVolumeClaim":
+			r.claims = append(r.claims, strictly[core.PersistentVolumeClaim](t, document))
+		case "v1 Service":
+			r.services = append(r.services, strictly[core.Service](t, document))
+		case "v1 ServiceAccount":
+			r.accounts = append(r.accounts, strictly[core.ServiceAccount](t, document))
+		case "apps/v1 Deployment":
+			r.deployments = append(r.deployments, strictly[apps.Deployment](t, document))
+		case "apps/v1 StatefulSet":
+			r.statefulSets = append(r.statefulSets, strictly[apps.StatefulSet](t, document))
+		case "networking.k8s.io/v1 NetworkPolicy":
+			r.policies = append(r.policies, strictly[networking.NetworkPolicy](t, document))
+		case "monitoring.coreos.com/v1 ServiceMonitor":
+			r.serviceMonitors = append(r.serviceMonitors, strictly[monitoring.ServiceMonitor](t, document))
+		case "monitoring.coreos.com/v1 PrometheusRule":
+			r.rules = append(r.rules, strictly[monitoring.PrometheusRule](t, document))
+		default:
+			t.Fatalf("the chart has a %s, which this test knows nothing of", kind)
+		}
+	}
+}
+
+// strictly decodes a Kubernetes object. An unknown field, and one that stands
+// there twice, fail the test.
+func strictly[T any](t *testing.T, document []byte) *T {
+	t.Helper()
+	var object T
+	if err := kyaml.UnmarshalStrict(document, &object); err != nil {
+		t.Fatalf("%v\n%s", err, document)
+	}
+	return &object
+}
+
+// pod returns the one template of pods, and how many of it there are to be.
+func (r *release) pod(t *testing.T) (pod core.PodTemplateSpec, replicas int32) {
+	t.Helper()
+	switch {
+	case len(r.deployments) == 1 && len(r.statefulSets) == 0:
+		return r.deployments[0].Spec.Template, *r.deployments[0].Spec.Replicas
+	case len(r.statefulSets) == 1 && len(r.deployments) == 0:
+		return r.statefulSets[0].Spec.Template, *r.statefulSets[0].Spec.Replicas
+	}
+	t.Fatalf("%d Deployments and %d StatefulSets", len(r.deployments), len(r.statefulSets))
+	return pod, 0
+}
+
+// container returns the pod's container with its volumes mounted: what the
+// ConfigMaps have, and of every Secret those keys that the pod takes, each with
+// a certificate in it, which is good wherever a file of any kind is wanted.
+func (r *release) container(t *testing.T) *container {
+	t.Helper()
+	c := newContainer(t)
+	_, certificate := startTLSLakeFS(t)
+	pod, _ := r.pod(t)
+	volumes := map[string]core.Volume{}
+	for _, v := range pod.Spec.Volumes {
+		volumes[v.Name] = v
+	}
+	for _, mount := range pod.Spec.Containers[0].VolumeMounts {
+		at := c.path(mount.MountPath)
+		c.mkdir(at)
+		if mount.Name == "storage" {
+			if err := os.Chown(at, nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		v, ok := volumes[mount.Name]
+		if !ok {
+			t.Fatalf("no volume %s", mount.Name)
+		}
+		if v.Projected == nil {
+			continue
+		}
+		for _, source := range v.Projected.Sources {
+			if source.ConfigMap != nil {
+				for key, content := range r.configMaps[source.ConfigMap.Name].Data {
+					write(t, filepath.Join(at, key), content)
+				}
+			}
+			if source.Secret != nil {
+				for _, item := range source.Secret.Items {
+					write(t, filepath.Join(at, item.Path), certificate)
+				}
+			}
+		}
+	}
+	return c
+}
+
+// values returns the sets of values that the chart is tested with.
+func values(t *testing.T) []string {
+	t.Helper()
+	files := glob(t, chart+"/ci/*-values.yaml")
+	if len(files) < 8 {
+		t.Fatalf("only %d sets of values", len(files))
+	}
+	return files
+}
+
+// Whatever the values, the chart renders what Kubernetes takes, safe by default,
+// and the exporter loads its config with the flags it gets.
+func TestChart(t *testing.T) {
+	for _, file := range values(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), "-values.yaml"), func(t *testing.T) {
+			t.Parallel()
+			if out, errs, err := helm(t, "lint", "--strict", chart, "--values="+file); err != nil || errs != "" {
+				t.Errorf("helm lint: %v\n%s%s", err, out, errs)
+			}
+			r := template(t, "--values="+file)
+			pod, replicas := r.pod(t)
+			checkPod(t, pod.Spec)
+			if len(r.deployments) == 1 && (replicas > 1 || r.deployments[0].Spec.Strategy.Type != apps.RecreateDeploymentStrategyType) {
+				t.Errorf("two exporters at once are possible: %d replicas, strategy %s", replicas, r.deployments[0].Spec.Strategy.Type)
+			}
+			for _, labels := range []map[string]string{r.services[0].Spec.Selector, selector(r)} {
+				if len(labels) == 0 || !contains(pod.Labels, labels) {
+					t.Errorf("%v does not select the pods, which have %v", labels, pod.Labels)
+				}
+			}
+			for _, m := range r.serviceMonitors {
+				if !contains(r.services[0].Labels, m.Spec.Selector.MatchLabels) || m.Spec.Endpoints[0].Port != r.services[0].Spec.Ports[0].Name {
+					t.Error("the ServiceMonitor does not select the Service")
+				}
+			}
+			for _, policy := range r.policies {
+				if !contains(pod.Labels, policy.Spec.PodSelector.MatchLabels) || len(policy.Spec.PolicyTypes) != 2 {
+					t.Error("the NetworkPolicy is not about the pods, both ways")
+				}
+			}
+			r.container(t).check(pod.Spec.Containers[0].Args...)
+		})
+	}
+}
+
+// contains reports whether all has every pair of some.
+func contains(all, some map[string]string) bool {
+	for key, value := range some {
+		if all[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// selector returns what the workload selects its pods by.
+func selector(r *release) map[string]string {
+	if len(r.deployments) > 0 {
+		return r.deployments[0].Spec.Selector.MatchLabels
+	}
+	return r.statefulSets[0].Spec.Selector.MatchLabels
+}
+
+// checkPod holds a pod against the profile "restricted" of Kubernetes' Pod Security
+// Standards, and against what the exporter can do without besides.
+func checkPod(t *testing.T, pod core.PodSpec) {
+	t.Helper()
+	if len(pod.Containers) != 1 || len(pod.InitContainers) > 0 {
+		t.Fatal("not one container")
+	}
+	c := pod.Containers[0]
+	for what, ok := range map[string]bool{
+		"runs as nobody":              *pod.SecurityContext.RunAsNonRoot && *pod.SecurityContext.RunAsUser == nobody,
+		"owns its storage":            *pod.SecurityContext.FSGroup == nobody,
+		"seccomp":                     pod.SecurityContext.SeccompProfile.Type == core.SeccompProfileTypeRuntimeDefault,
+		"no more privileges":          !*c.SecurityContext.AllowPrivilegeEscalation,
+		"read-only root":              *c.SecurityContext.ReadOnlyRootFilesystem,
+		"no capabilities":             slices.Equal(c.SecurityContext.Capabilities.Drop, []core.Capability{"ALL"}) && c.SecurityContext.Capabilities.Add == nil,
+		"no token":                    !*pod.AutomountServiceAccountToken,
+		"no variables of Services":    !*pod.EnableServiceLinks,
+		"no host":                     !pod.HostNetwork && !pod.HostPID && !pod.HostIPC,
+		"memory is bounded":           !c.Resources.Limits.Memory().IsZero(),
+		"is probed":                   c.StartupProbe != nil && c.ReadinessProbe != nil && c.LivenessProbe != nil,
+		"only storage can be written": !slices.ContainsFunc(c.VolumeMounts, func(m core.VolumeMount) bool { return !m.ReadOnly && m.Name != "storage" }),
+	} {
+		if !ok {
+			t.Errorf("not so: %s", what)
+		}
+	}
+}
+
+// What is shipped under deploy/ is what arrives in the cluster, rule by rule and
+// byte by byte.
+func TestChartShipsTheFiles(t *testing.T) {
+	r := template(t, "--values="+chart+"/ci/kube-prometheus-stack-values.yaml")
+	want := map[string]any{}
+	for _, file := range glob(t, rulesFiles) {
+		var rules struct {
+			Groups []map[string]any
+		}
+		content := strings.ReplaceAll(read(t, file), "runbook_url: ", "runbook_url: https://wiki.example.com/lakefs/")
+		if err := yaml.Unmarshal([]byte(content), &rules); err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range rules.Groups {
+			want[group["name"].(string)] = group
+		}
+	}
+	spec, err := kyaml.Marshal(r.rules[0].Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Groups []map[string]any
+	}
+	if err := yaml.Unmarshal(spec, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, group := range got.Groups {
+		name := group["name"].(string)
+		if !reflect.DeepEqual(group, want[name]) {
+			t.Errorf("group %s:\n got %v\nwant %v", name, group, want[name])
+		}
+		delete(want, name)
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: groups %q", slices.Sorted(maps.Keys(want)))
+	}
+	file := filepath.Join(t.TempDir(), "rules.yml")
+	write(t, file, string(spec))
+	run(t, "promtool", "check", "rules", "--lint-fatal", file)
+
+	boards := r.configMaps["test-lakefs-import-exporter-dashboard"]
+	if boards == nil || boards.Namespace != "monitoring" || boards.Labels["grafana_dashboard"] != "1" || boards.Annotations["grafana_folder"] != "Data" {
+		t.Fatalf("no dashboards as they are wanted: %+v", boards)
+	}
+	for _, file := range glob(t, "grafana/dashboards/*.json") {
+		if boards.Data[filepath.Base(file)] != read(t, file) {
+			t.Errorf("%s is not what is shipped", file)
+		}
+		delete(boards.Data, filepath.Base(file))
+	}
+	if len(boards.Data) > 0 {
+		t.Errorf("there are more dashboards than are shipped: %d", len(boards.Data))
+	}
+	if m := r.serviceMonitors[0]; m.Labels["release"] != "kube-prometheus-stack" || m.Spec.Endpoints[0].Interval != "30s" || !m.Spec.Endpoints[0].HonorLabels {
+		t.Errorf("not the ServiceMonitor that is wanted: %+v", m)
+	}
+}
+
+// Kinds that the cluster does not know are left out, but for those who insist.
+func TestChartWithoutOperator(t *testing.T) {
+	plain := func(args ...string) *release {
+		out, errs, err := helm(t, append([]string{"template", "test", chart}, args...)...)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, errs)
+		}
+		return parseRelease(t, out)
+	}
+	if r := plain(); len(r.serviceMonitors)+len(r.rules) > 0 {
+		t.Error("a cluster without prometheus-operator gets objects of its kinds")
+	}
+	if r := plain("--set=serviceMonitor.enabled=true,prometheusRule.enabled=true"); len(r.serviceMonitors) != 1 || len(r.rules) != 1 {
+		t.Error("who insists on a ServiceMonitor and a PrometheusRule gets none")
+	}
+}
+
+func TestChartStorage(t *testing.T) {
+	for name, want := range map[string]struct {
+		values       []string
+		claims       int    // made by the chart itself
+		claimed      string // by the pod
+		perShard     int
+		storageClass *string
+	}{
+		"none":     {values: nil},
+		"new":      {values: []string{"storage.enabled=true"}, claims: 1, claimed: "test-lakefs-import-exporter"},
+		"class":    {values: []string{"storage.enabled=true", "storage.storageClassName=fast"}, claims: 1, claimed: "test-lakefs-import-exporter", storageClass: new("fast")},
+		"no class": {values: []string{"storage.enabled=true", "storage.storageClassName=-"}, claims: 1, claimed: "test-lakefs-import-exporter", storageClass: new("")},
+		"existing": {values: []string{"storage.enabled=true", "storage.existingClaim=mine"}, claimed: "mine"},
+		"shards":   {values: []string{"storage.enabled=true", "shards=2"}, perShard: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := template(t, "--set="+strings.Join(want.values, ","))
+			if len(r.claims) != want.claims {
+				t.Fatalf("%d claims, want %d", len(r.claims), want.claims)
+			}
+			for _, c := range r.claims {
+				if got := c.Spec.StorageClassName; !reflect.DeepEqual(got, want.storageClass) {
+					t.Errorf("storage class %v, want %v", got, want.storageClass)
+				}
+			}
+			pod, _ := r.pod(t)
+			var claimed string
+			for _, v := range pod.Spec.Volumes {
+				if v.PersistentVolumeClaim != nil {
+					claimed = v.PersistentVolumeClaim.ClaimName
+				}
+			}
+			if claimed != want.claimed {
+				t.Errorf("the pod claims %q, want %q", claimed, want.claimed)
+			}
+			perShard := 0
+			for _, s := range r.statefulSets {
+				perShard = len(s.Spec.VolumeClaimTemplates)
+			}
+			if perShard != want.perShard {
+				t.Errorf("%d claims a shard, want %d", perShard, want.perShard)
+			}
+			stored := slices.Contains(pod.Spec.Containers[0].Args, "--storage.path=/var/lib/lakefs_import_exporter")
+			if wanted := len(want.values) > 0; stored != wanted {
+				t.Errorf("stored: %t, want %t", stored, wanted)
+			}
+		})
+	}
+}
+
+// Each pod of a StatefulSet takes its own share.
+func TestChartShards(t *testing.T) {
+	r := template(t, "--set=shards=3")
+	pod, replicas := r.pod(t)
+	c := pod.Spec.Containers[0]
+	if replicas != 3 || !slices.Contains(c.Args, "--total-shards=3") {
+		t.Errorf("%d pods, and %q", replicas, c.Args)
+	}
+	if len(c.Env) != 1 || c.Env[0].Name != "LAKEFS_IMPORT_EXPORTER_SHARD" || c.Env[0].ValueFrom.FieldRef.FieldPath != "metadata.labels['apps.kubernetes.io/pod-index']" {
+		t.Errorf("the pods do not learn which they are: %+v", c.Env)
+	}
+	if s := r.services[0]; s.Spec.ClusterIP != core.ClusterIPNone || r.statefulSets[0].Spec.ServiceName != s.Name {
+		t.Error("the shards have no addresses of their own")
+	}
+	// The variable is the flag.
+	shard := r.container(t)
+	cmd := shard.command(append(slices.Clone(c.Args), "--config.check")...)
+	cmd.Env = append(cmd.Env, "LAKEFS_IMPORT_EXPORTER_SHARD=3")
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "--shard") {
+		t.Errorf("the fourth of three shards: %v\n%s", err, out)
+	}
+}
+
+func TestChartNetworkPolicy(t *testing.T) {
+	for name, want := range map[string]struct {
+		args    []string
+		lakeFS  []int // ports
+		peers   int   // who may connect
+		lakeFSs int   // to whom the exporter may connect
+	}{
+		"default":         {lakeFS: []int{8000, 80}, peers: 1},
+		"https":           {args: []string{"--set=config.servers[0].endpoint_url=https://lakefs.example.com"}, lakeFS: []int{8000, 443}, peers: 1},
+		"IPv6":            {args: []string{"--set=config.servers[0].endpoint_url=http://[2001:db8::1]:8080/lakefs"}, lakeFS: []int{8000, 8080}, peers: 1},
+		"several servers": {args: []string{"--values=" + chart + "/ci/servers-values.yaml"}, lakeFS: []int{8000, 443, 8080, 3128, 8443}, peers: 1, lakeFSs: 1},
+		"pipelines":       {args: []string{"--values=" + chart + "/ci/api-values.yaml"}, lakeFS: []int{8000, 80}, peers: 2},
+		"nobody":          {args: []string{"--values=" + chart + "/ci/storage-values.yaml"}, lakeFS: []int{443}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spec := template(t, want.args...).policies[0].Spec
+			peers := 0
+			for _, rule := range spec.Ingress {
+				if peers = len(rule.From); peers == 0 || len(rule.Ports) != 1 || rule.Ports[0].Port.StrVal != "http" {
+					t.Errorf("lets in %+v", rule)
+				}
+			}
+			if peers != want.peers {
+				t.Errorf("%d peers may connect, want %d", peers, want.peers)
+			}
+			if dns := spec.Egress[0]; len(dns.To) == 0 || len(dns.Ports) != 2 || dns.Ports[0].Port.IntVal != 53 || *dns.Ports[0].Protocol != core.ProtocolUDP {
+				t.Errorf("DNS: %+v", dns)
+			}
+			var ports []int
+			for _, p := range spec.Egress[1].Ports {
+				ports = append(ports, p.Port.IntValue())
+			}
+			if !slices.Equal(ports, want.lakeFS) || len(spec.Egress[1].To) != want.lakeFSs {
+				t.Errorf("lakeFS: ports %d, %+v", ports, spec.Egress[1].To)
+			}
+		})
+	}
+}
+
+// Pods with a web config are probed without credentials, and others by what the
+// exporter says of itself. Both kinds of probe succeed.
+func TestChartProbes(t *testing.T) {
+	lakeFS := startLakeFS(t)
+	for name, webConfig := range map[string]string{
+		"plain":          "",
+		"authentication": "basic_auth_users: {prometheus: $2a$04$uWOXW7Rto7Wkd1N/UaxCq.nqY/mv5OZQykEfulrusbtPRQxmHESMq}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := []string{"--set=config.servers[0].endpoint_url=" + lakeFS.URL}
+			if webConfig != "" {
+				args = append(args, "--set=webConfig.existingSecret=exporter-web")
+			}
+			r := template(t, args...)
+			pod, _ := r.pod(t)
+			exporter := pod.Spec.Containers[0]
+			c := r.container(t)
+			if webConfig != "" {
+				write(t, c.path("/etc/lakefs_import_exporter_web/web.yml"), webConfig)
+			}
+			p := startCommand(t, c.command(append(slices.Clone(exporter.Args), "--web.listen-address=127.0.0.1:0")...))
+			for _, probe := range []*core.Probe{exporter.StartupProbe, exporter.ReadinessProbe, exporter.LivenessProbe} {
+				switch {
+				case webConfig == "" && probe.HTTPGet != nil:
+					if _, err := send("GET", p.URL+probe.HTTPGet.Path, nil); err != nil {
+						t.Error(err)
+					}
+				case webConfig != "" && probe.TCPSocket != nil && probe.TCPSocket.Port.StrVal == exporter.Ports[0].Name:
+					// It listens, which start has waited for.
+				default:
+					t.Errorf("cannot succeed: %+v", probe.ProbeHandler)
+				}
+			}
+			if err := p.hasSample("lakefs_up.*"); (err == nil) != (webConfig == "") {
+				t.Errorf("a scrape without credentials: %v", err)
+			}
+		})
+	}
+}
+
+// What is wrong is refused before it reaches the cluster, in words that say what
+// to do.
+func TestChartRefuses(t *testing.T) {
+	for name, want := range map[string]struct{ set, message string }{
+		"unknown value":         {"replcas=1", "additional properties 'replcas' not allowed"},
+		"unknown nested value":  {"storage.path=/data", "at '/storage': additional properties 'path' not allowed"},
+		"wrong type":            {"shards=two", "at '/shards': got string, want integer"},
+		"wrong log level":       {"log.level=loud", "at '/log/level': value must be one of 'debug', 'info', 'warn', 'error'"},
+		"wrong tri-state":       {"serviceMonitor.enabled=maybe", "at '/serviceMonitor/enabled': value must be one of 'auto', true, false"},
+		"no servers":            {"config.servers=null", "at '/config': missing property 'servers'"},
+		"endpoint without http": {"config.servers[0].endpoint_url=lakefs", "at '/config/servers/0/endpoint_url': 'lakefs' does not match pattern '^https?://"},
+		"endpoint with keys":    {"config.servers[0].endpoint_url=http://a:b@lakefs", "at '/config/servers/0/endpoint_url': 'http://a:b@lakefs' does not match pattern"},
+		"repository's name":     {"config.imports[0].repository=My_Repo", "at '/config/imports/0/repository': 'My_Repo' does not match pattern '^[a-z0-9][a-z0-9-]{2,62}$'"},
+		"unknown config key":    {"config.scrape=1", "at '/config': additional properties 'scrape' not allowed"},
+		"two replicas":          {"replicas=2", "replicas: must be 1 or 0: two exporters of the same imports would remember differently. To share out the imports, set shards"},
+		"replicas of shards":    {"replicas=0,shards=2", "replicas: not together with shards"},
+		"two with storage":      {"replicas=2,storage.enabled=true", "replicas: must be 1 or 0"},
+		"API without storage":   {"importApi.enabled=true", "importApi.enabled: needs storage.enabled, or what is registered would be lost with a restart"},
+		"API with shards":       {"importApi.enabled=true,storage.enabled=true,shards=2", "importApi.enabled: not with shards"},
+		"one claim for shards":  {"storage.enabled=true,storage.existingClaim=mine,shards=2", "storage.existingClaim: not with shards"},
+		"shared storage":        {"storage.accessModes[0]=ReadWriteMany", "at '/storage/accessModes/0': value must be one of"},
+		"password in config":    {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].basic_auth.password=x", "config.servers[0].basic_auth.password: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use password_file"},
+		"key in config":         {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.tls_config.key=x", "config.servers[0].oauth2.tls_config.key: would stand in a ConfigMap"},
+		"header in config":      {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].http_headers.X-Key.secrets[0]=x", "config.servers[0].http_headers.X-Key.secrets: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use files"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			out, errs, err := helm(t, "template", "test", chart, "--set="+want.set)
+			if err == nil || out != "" || !strings.Contains(errs, want.message) {
+				t.Errorf("%v\n%s\nwant: %s", err, errs, want.message)
+			}
+		})
+	}
+}
+
+// The notes have something to say in every case, and nothing that was left open.
+func TestChartNotes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "chart")
+	for _, part := range []string{"Chart.yaml", "values.yaml", "templates/_helpers.tpl"} {
+		write(t, filepath.Join(dir, part), read(t, filepath.Join(chart, part)))
+	}
+	// helm template prints no notes.
+	write(t, filepath.Join(dir, "templates/notes.yaml"), "notes: |\n  {{- include \"notes\" . | nindent 2 }}\n{{- define \"notes\" }}\n"+read(t, chart+"/templates/NOTES.txt")+"{{ end }}\n")
+	for _, file := range values(t) {
+		out, errs, err := helm(t, "template", "test", dir, "--namespace=data", "--values="+file)
+		var rendered struct{ Notes string }
+		if err != nil || yaml.Unmarshal([]byte(out), &rendered) != nil {
+			t.Fatalf("%s: %v\n%s", file, err, errs)
+		}
+		if !strings.Contains(rendered.Notes, "port-forward") || strings.Contains(rendered.Notes, "<no value>") {
+			t.Errorf("%s:\n%s", file, rendered.Notes)
+		}
+	}
+	out, _, _ := helm(t, "template", "test", dir, "--set=storage.enabled=true,importApi.enabled=true")
+	if !strings.Contains(out, "WARNING: whoever is let in can register and unregister imports.") {
+		t.Errorf("no warning of an import API without authentication:\n%s", out)
+	}
+}
