@@ -1,4 +1,4 @@
-# Targets: build, release, run, test, e2e, fuzz, lint, bench, clean.
+# Targets: build, release, run, test, e2e, fuzz, lint, bench, bench-smoke, clean.
 
 BINARY   := lakefs_import_exporter
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
@@ -16,7 +16,7 @@ HELM                  := $(TOOLS)/helm-$(HELM_VERSION)/helm
 # The tests look for it there.
 export PATH := $(dir $(HELM)):$(PATH)
 
-.PHONY: all build release run test e2e fuzz lint bench clean
+.PHONY: all build release run test e2e fuzz lint bench bench-smoke clean
 all: lint test build
 
 build:
@@ -89,8 +89,16 @@ $(GOLANGCI_LINT):
 $(HELM):
 	GOBIN=$(dir $@) go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION)
 
+# BENCHMARKS.md says what of this is to be expected. The program writes its table
+# to standard output.
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+	go run ./internal/bench
+
+# Whether the benchmarks run, not how fast.
+bench-smoke:
+	go test -run '^$$' -bench . -benchtime 1x ./...
+	go run ./internal/bench -smoke
 
 clean:
 	rm -rf $(BINARY) dist $(TOOLS)

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// bench is one run of all measurements.
+type bench struct {
+	size
+	binary   string // the exporter
+	progress io.Writer
+	rows     []row
+	running  []*process
+}
+
+// row is a line of the table.
+type row struct {
+	work, goal, measured string
+	met                  bool
+}
+
+func (b *bench) row(work, goal string, met bool, format string, args ...any) {
+	b.rows = append(b.rows, row{work, goal, fmt.Sprintf(format, args...), met})
+	fmt.Fprintf(b.progress, "%s: %s\n", work, b.rows[len(b.rows)-1].measured)
+}
+
+// measure measures everything and writes the table to w.
+func measure(s size, w, progress io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{size: s, progress: progress}
+	if b.binary, err = buildExporter(dir); err != nil {
+		return err
+	}
+	for _, part := range []func() error{b.polling, b.latency, b.exposition, b.memory} {
+		if err := errors.Join(part(), b.stopAll()); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(w, "%s, %d cores\n\n| work | goal | measured | met |\n|---|---|---|---|\n", runtime.Version(), runtime.NumCPU())
+	for _, r := range b.rows {
+		met := "yes"
+		switch {
+		case s == small:
+			met = "too small to tell"
+		case !r.met:
+			met = "**no**"
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", r.work, r.goal, r.measured, met)
+	}
+	return nil
+}
+
+// stopAll ends the processes of a part, the youngest first.
+func (b *bench) stopAll() error {
+	var errs []error
+	for _, p := range slices.Backward(b.running) {
+		errs = append(errs, p.stop())
+	}
+	b.running = nil
+	return errors.Join(errs...)
+}
+
+func (b *bench) started(p *process, err error) (*process, error) {
+	if err == nil {
+		b.running = append(b.running, p)
+	}
+	return p, err
+}
+
+// watch starts a stand-in for lakeFS and an exporter that watches n imports of it.
+func (b *bench) watch(n, maxRequests int, standIn ...string) (lakeFS, exporter *process, err error) {
+	lakeFS, err = b.started(startChild(append([]string{"-lakefs"}, standIn...)...))
+	if err != nil {
+		return nil, nil, err
+	}
+	exporter, err = b.started(startExporter(b.binary, lakeFS.url, n, maxRequests))
+	return lakeFS, exporter, err
+}
+
+// rest waits until every import is due again: the exporter polls none twice in
+// a second.
+func rest() { <-time.After(1100 * time.Millisecond) }
+
+// polling compares a scrape that polls with the same GETs by a bare client.
+func (b *bench) polling() error {
+	n := b.polled
+	lakeFS, exporter, err := b.watch(n, connections)
+	if err != nil {
+		return err
+	}
+	var bare, bareCPU, scrapes, cpu []time.Duration
+	for i := range b.repetitions + 1 {
+		wall, used, err := bareGETs(lakeFS.url, n)
+		if err != nil {
+			return err
+		}
+		rest()
+		before, err := exporter.cpu()
+		if err != nil {
+			return err
+		}
+		a, err := checkedScrape(exporter, plainText, n, false)
+		if err != nil {
+			return err
+		}
+		after, err := exporter.cpu()
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			continue // connections are made, memory is got
+		}
+		bare, bareCPU = append(bare, wall), append(bareCPU, used)
+		scrapes, cpu = append(scrapes, a.took), append(cpu, after-before)
+	}
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(n) }
+	ratio := float64(median(scrapes)) / float64(median(bare))
+	b.row(fmt.Sprintf("scrape of %d running imports, all polled over %d connections, beside the same GETs by a bare client", n, connections),
+		"at most 1.5 ×", ratio <= 1.5, "%.2f × (%.0f µs an import, bare %.0f µs)", ratio, each(median(scrapes)), each(median(bare)))
+	own := each(mean(cpu))
+	b.row("own CPU per polled import", "at most 96 µs", own <= 96, "%.0f µs, its part of the exposition included (bare client %.0f µs)", own, each(mean(bareCPU)))
+	return nil
+}
+
+// latency compares a scrape of a lakeFS that takes its time with the ideal.
+func (b *bench) latency() error {
+	n := b.watched
+	_, exporter, err := b.watch(n, manyConnections, "-delay="+b.delay.String())
+	if err != nil {
+		return err
+	}
+	var scrapes []time.Duration
+	for range b.repetitions + 1 {
+		a, err := checkedScrape(exporter, plainText, n, false)
+		if err != nil {
+			return err
+		}
+		scrapes = append(scrapes, a.took)
+		rest()
+	}
+	ideal := time.Duration((n+manyConnections-1)/manyConnections) * b.delay
+	ratio := float64(median(scrapes[1:])) / float64(ideal)
+	b.row(fmt.Sprintf("scrape of %d running imports, %s delay at lakeFS, %d connections, beside the ideal of %s", n, b.delay, manyConnections, ideal),
+		"at most 1.15 ×", ratio <= 1.15, "%.2f × (%s)", ratio, milliseconds(median(scrapes[1:])))
+	return nil
+}
+
+// exposition compares scrapes that poll nothing with client_golang's const metrics.
+func (b *bench) exposition() error {
+	n := b.watched
+	lakeFS, exporter, err := b.watch(n, connections, "-finished")
+	if err != nil {
+		return err
+	}
+	constants, err := b.started(startChild("-const-metrics=" + strconv.Itoa(n)))
+	if err != nil {
+		return err
+	}
+	if _, err := checkedScrape(exporter, plainText, n, true); err != nil {
+		return err
+	}
+	for _, f := range []form{plainText, asPrometheus} {
+		var own, other sampled
+		for range b.repetitions + 2 {
+			if err := own.scrape(exporter, f, n); err != nil {
+				return err
+			}
+			if err := other.scrape(constants, f, n); err != nil {
+				return err
+			}
+		}
+		work := fmt.Sprintf("scrape of %d finished imports (%d samples), %s, beside const metrics", n, n*len(finishedSeries), f.name)
+		ours, theirs := median(own.took), median(other.took)
+		ratio := float64(ours) / float64(theirs)
+		b.row(work, "at most 1/3 of the time", ratio <= 1.0/3, "1/%.1f (%s, const metrics %s)", 1/ratio, milliseconds(ours), milliseconds(theirs))
+		if f.name == plainText.name {
+			allocations := median(own.allocations) / median(other.allocations)
+			b.row("its allocations", "at most 1/10", allocations <= 0.1, "1/%.0f (%.0f, const metrics %.0f)",
+				1/allocations, median(own.allocations), median(other.allocations))
+		} else {
+			b.row("its time", "below 0.5 s", ours < 500*time.Millisecond, "%s", milliseconds(ours))
+		}
+	}
+	polls, err := requests(lakeFS)
+	if err == nil && polls != n {
+		err = fmt.Errorf("%d imports that are finished were polled %d times", n, polls)
+	}
+	return err
+}
+
+// sampled are the times and allocations of scrapes.
+type sampled struct {
+	took        []time.Duration
+	allocations []float64
+	total       float64 // allocations until the newest
+}
+
+// scrape adds a scrape, but for the first, which has none before it to count
+// allocations from.
+func (s *sampled) scrape(p *process, f form, n int) error {
+	a, err := scrape(p, f)
+	if err != nil {
+		return err
+	}
+	sums, err := a.sums()
+	if err != nil {
+		return err
+	}
+	for _, name := range finishedSeries {
+		if got := sums[name].series; got != n {
+			return fmt.Errorf("%s has %d series, not %d", name, got, n)
+		}
+	}
+	total := sums["go_memstats_mallocs_total"].value
+	if s.total > 0 {
+		s.took = append(s.took, a.took)
+		s.allocations = append(s.allocations, total-s.total)
+	}
+	s.total = total
+	return nil
+}
+
+// memory looks at the resident memory after many scrapes, and while many
+// scrape at once.
+func (b *bench) memory() error {
+	n := b.watched
+	lakeFS, exporter, err := b.watch(n, connections)
+	if err != nil {
+		return err
+	}
+	var resident []float64
+	for range b.scrapes {
+		if _, err := checkedScrape(exporter, asPrometheus, n, false); err != nil {
+			return err
+		}
+		bytes, err := exporter.memory("VmRSS")
+		if err != nil {
+			return err
+		}
+		resident = append(resident, bytes)
+	}
+	half := len(resident) / 2
+	first, second := slices.Max(resident[:half]), slices.Max(resident[half:])
+	const mb = 1e6
+	b.row(fmt.Sprintf("resident memory with %d running imports, %d scrapes one at a time", n, b.scrapes), "under 80 MB, flat",
+		second < 80*mb && second < 1.1*first, "%.0f MB at the end; at most %.0f MB in the first half, %.0f MB in the second",
+		resident[len(resident)-1]/mb, first/mb, second/mb)
+	return b.crowd(lakeFS, exporter)
+}
+
+// crowd looks at many scrapers at once, beside one that has stopped reading.
+func (b *bench) crowd(lakeFS, exporter *process) error {
+	rest()
+	stopped, err := stoppedReader(exporter)
+	if err != nil {
+		return err
+	}
+	defer stopped.Close()
+	var (
+		alone, together []time.Duration
+		polls           []int
+		peak            float64
+	)
+	for range b.repetitions {
+		for _, at := range []int{1, scrapers} {
+			rest()
+			before, err := requests(lakeFS)
+			if err != nil {
+				return err
+			}
+			answers, err := scrapeAtOnce(exporter, at)
+			if err != nil {
+				return err
+			}
+			bytes, err := exporter.memory("VmRSS")
+			if err != nil {
+				return err
+			}
+			after, err := requests(lakeFS)
+			if err != nil {
+				return err
+			}
+			slowest := slices.MaxFunc(answers, func(a, b answer) int { return cmp.Compare(a.took, b.took) }).took
+			if at == 1 {
+				alone = append(alone, slowest)
+			} else {
+				together = append(together, slowest)
+				polls = append(polls, after-before)
+				peak = max(peak, bytes)
+			}
+			for _, a := range answers {
+				sums, err := a.sums()
+				if err == nil {
+					err = check(sums, b.watched, false)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	highest, err := exporter.memory("VmHWM")
+	if err != nil {
+		return err
+	}
+	work := fmt.Sprintf("%d scrapers at once, and one that has stopped reading: ", scrapers)
+	b.row(work+"polls", "those of one", slices.Max(polls) == b.watched, "%d, of one %d", slices.Max(polls), b.watched)
+	b.row(work+"resident memory", "under 120 MB", highest < 120e6, "%.0f MB at most", highest/1e6)
+	b.row(work+"the slowest of the ten", "nobody is held up", true, "%s, one alone %s", milliseconds(median(together)), milliseconds(median(alone)))
+	return nil
+}
+
+func scrapeAtOnce(p *process, n int) ([]answer, error) {
+	var (
+		answers = make([]answer, n)
+		errs    = make([]error, n)
+		all     sync.WaitGroup
+	)
+	for i := range n {
+		all.Go(func() { answers[i], errs[i] = scrape(p, asPrometheus) })
+	}
+	all.Wait()
+	return answers, errors.Join(errs...)
+}
+
+func median[T cmp.Ordered](values []T) T {
+	return slices.Sorted(slices.Values(values))[len(values)/2]
+}
+
+func mean(values []time.Duration) time.Duration {
+	var total time.Duration
+	for _, v := range values {
+		total += v
+	}
+	return total / time.Duration(len(values))
+}
+
+func milliseconds(d time.Duration) string { return fmt.Sprintf("%.0f ms", float64(d)/1e6) }
