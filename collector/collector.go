@@ -149,10 +149,16 @@ func (c *Collector) applyServers(settings []Server) {
 	c.servers = servers
 }
 
-// Scrape looks at the files, polls every watched import that may have news,
-// and returns how all are getting on. At ctx's deadline it stops and returns
-// what it has; if ctx is cancelled otherwise, the result is of no use to anyone.
+// Scrape is Poll and then Snapshot. If ctx is cancelled otherwise than by its
+// deadline, the result is of no use to anyone.
 func (c *Collector) Scrape(ctx context.Context) *Snapshot {
+	c.Poll(ctx)
+	return c.Snapshot()
+}
+
+// Poll looks at the files, and polls every watched import that may have news.
+// It returns when that is done, or else when ctx is.
+func (c *Collector) Poll(ctx context.Context) {
 	c.lookAtFiles()
 	var wg sync.WaitGroup
 	for _, s := range c.allServers() {
@@ -163,7 +169,6 @@ func (c *Collector) Scrape(ctx context.Context) *Snapshot {
 	c.scraped = c.now()
 	c.mu.Unlock()
 	c.memory.remember(ctx, c.now())
-	return c.snapshot()
 }
 
 // Recent returns how all imports are getting on, by a new Scrape if the newest
@@ -175,7 +180,7 @@ func (c *Collector) Recent(ctx context.Context, maxAge time.Duration) *Snapshot 
 	if age < 0 || age > maxAge {
 		return c.Scrape(ctx)
 	}
-	return c.snapshot()
+	return c.Snapshot()
 }
 
 // Import polls one import, if its newest poll is over a second old and it is
@@ -277,8 +282,8 @@ func (c *Collector) allServers() []*server {
 	return servers
 }
 
-// snapshot returns how all is now, by what is remembered.
-func (c *Collector) snapshot() *Snapshot {
+// Snapshot returns how all imports are getting on as far as is remembered.
+func (c *Collector) Snapshot() *Snapshot {
 	c.filesMu.Lock()
 	failed := c.fileSet.Failed
 	c.filesMu.Unlock()

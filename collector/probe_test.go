@@ -54,7 +54,7 @@ func TestProbe(t *testing.T) {
 	w.lakeFS.Forget(ref)
 	w.advance(time.Second)
 	golden(t, "probe/not_found.prom", text(t, probe()))
-	if got := len(w.collector.snapshot().Imports); got != 1 {
+	if got := len(w.collector.Snapshot().Imports); got != 1 {
 		t.Errorf("%d imports are watched", got)
 	}
 	if got := w.collector.Probe(context.Background(), Key{"dev", ref}); len(got.Imports) != 0 {

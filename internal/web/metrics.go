@@ -27,14 +27,14 @@ const (
 
 // metricsHandler polls what is due and answers with all metrics.
 func (h *handler) metricsHandler() http.Handler {
-	opts := promhttp.HandlerOpts{
+	metrics := newExposition(func() ([]*dto.MetricFamily, error) {
+		return union{h.Collector.Snapshot(), h.Registry}.Gather()
+	}, promhttp.HandlerOpts{
 		ErrorLog:          errorLogger{h.Logger},
 		ErrorHandling:     promhttp.ContinueOnError,
 		Registry:          h.Registry,
 		EnableOpenMetrics: true,
-	}
-	// What this registers has to be there from the first scrape on.
-	promhttp.HandlerFor(h.Registry, opts)
+	})
 	return promhttp.InstrumentMetricHandler(h.Registry, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		timeout, err := scrapeTimeout(r.Header, h.TimeoutOffset)
 		if err != nil {
@@ -42,11 +42,11 @@ func (h *handler) metricsHandler() http.Handler {
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), timeout)
 		defer cancel()
-		snapshot := h.Collector.Scrape(ctx)
+		h.Collector.Poll(ctx)
 		if r.Context().Err() != nil {
 			return // the client hung up
 		}
-		promhttp.HandlerFor(union{snapshot, h.Registry}, opts).ServeHTTP(w, r)
+		metrics.ServeHTTP(w, r)
 	}))
 }
 

@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"context"
 	"html/template"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -151,7 +150,7 @@ func (p *statusPage) snapshot(ctx context.Context) (snapshot *collector.Snapshot
 	case <-patience.C:
 	case <-ctx.Done():
 	}
-	return p.collector.Recent(ctx, math.MaxInt64), true
+	return p.collector.Snapshot(), true
 }
 
 // writeCompressed writes body, compressed for those who can read it.

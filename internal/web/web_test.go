@@ -54,6 +54,7 @@ type world struct {
 	clock     *lakefstest.Clock
 	collector *collector.Collector
 	cfg       collector.Config
+	handler   http.Handler
 	url       string // of the exporter
 }
 
@@ -86,7 +87,7 @@ func newWorldWith(t *testing.T, collectorOptions collector.Options, change ...fu
 	}
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	w.url = server.URL
+	w.handler, w.url = handler, server.URL
 	return w
 }
 
