@@ -164,17 +164,10 @@ func sortLabels(pairs []*dto.LabelPair) {
 // It does not go through a registry, which would check every series at every
 // scrape: names and labels were checked before the import was watched.
 func (s *Snapshot) Gather() ([]*dto.MetricFamily, error) {
-	families := make([]*dto.MetricFamily, 0, len(importGauges)+3)
-	for i := range importGauges {
-		if f := importGauges[i].family(s.Imports, (*ImportView).seriesLabels); len(f.Metric) > 0 {
-			families = append(families, f)
-		}
-	}
-	for i := range repositoryGauges {
-		if f := repositoryGauges[i].family(s.Repositories, (*RepositoryView).seriesLabels); len(f.Metric) > 0 {
-			families = append(families, f)
-		}
-	}
+	families := slices.Concat(
+		familiesOf(importGauges, s.Imports, (*ImportView).seriesLabels),
+		familiesOf(repositoryGauges, s.Repositories, (*RepositoryView).seriesLabels),
+	)
 	if len(s.failedFiles) > 0 {
 		f := newFamily("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.")
 		for _, file := range slices.Sorted(maps.Keys(s.failedFiles)) {
@@ -216,33 +209,81 @@ func (v *ImportView) seriesLabels() []*dto.LabelPair { return v.labels }
 
 func (v *RepositoryView) seriesLabels() []*dto.LabelPair { return v.labels }
 
-// family returns the series of all views, which carry the labels that series
-// returns, sorted by name. They come out of three slabs: an
-// allocation for each would cost more than all the rest of a scrape.
-func (g *gauge[View]) family(views []View, series func(*View) []*dto.LabelPair) *dto.MetricFamily {
-	f := newFamily(g.name, g.help)
-	f.Metric = make([]*dto.Metric, 0, len(views))
-	metrics := make([]dto.Metric, len(views))
-	gauges := make([]dto.Gauge, len(views))
-	values := make([]float64, len(views))
+// familiesOf returns the series of all views. Each carries the labels that
+// series returns, sorted by name. Families without series are left out.
+//
+// At 10,000 imports this is most of the memory of a scrape. So a view's series
+// of the same value are one dto.Metric, which has no name, and neighbours of
+// the same value one dto.Gauge: about half of all values are 0 or 1.
+func familiesOf[View any](gauges []gauge[View], views []View, series func(*View) []*dto.LabelPair) []*dto.MetricFamily {
+	var (
+		families = make([]*dto.MetricFamily, len(gauges))
+		newest   = make([]*dto.Gauge, len(gauges)) // of every family
+		metrics  slab[dto.Metric]
+		values   slab[gaugeValue]
+		own      []*dto.Metric // of one view, without further labels
+	)
+	for i := range gauges {
+		families[i] = newFamily(gauges[i].name, gauges[i].help)
+	}
 	for i := range views {
 		v := &views[i]
-		value, ok := g.value(v)
-		if !ok {
-			continue
+		own = own[:0]
+		for j := range gauges {
+			g, f := &gauges[j], families[j]
+			value, ok := g.value(v)
+			if !ok {
+				continue
+			}
+			if f.Metric == nil {
+				f.Metric = make([]*dto.Metric, 0, len(views)-i)
+			}
+			same := slices.IndexFunc(own, func(m *dto.Metric) bool { return *m.Gauge.Value == value })
+			if same >= 0 && g.labels == nil {
+				f.Metric = append(f.Metric, own[same])
+				continue
+			}
+			m := metrics.next()
+			if newest[j] == nil || *newest[j].Value != value {
+				newest[j] = values.next().set(value)
+			}
+			m.Gauge = newest[j]
+			m.Label = series(v)
+			if g.labels == nil {
+				own = append(own, m)
+			} else {
+				m.Label = slices.Concat(m.Label, g.labels(v))
+				sortLabels(m.Label)
+			}
+			f.Metric = append(f.Metric, m)
 		}
-		labels := series(v)
-		if g.labels != nil {
-			labels = slices.Concat(labels, g.labels(v))
-			sortLabels(labels)
-		}
-		values[i] = value
-		gauges[i].Value = &values[i]
-		metrics[i].Label = labels
-		metrics[i].Gauge = &gauges[i]
-		f.Metric = append(f.Metric, &metrics[i])
 	}
-	return f
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 })
+}
+
+// gaugeValue is a dto.Gauge with the value that it points to.
+type gaugeValue struct {
+	gauge dto.Gauge
+	value float64
+}
+
+func (g *gaugeValue) set(value float64) *dto.Gauge {
+	g.value = value
+	g.gauge.Value = &g.value
+	return &g.gauge
+}
+
+// slab hands out zero values, many from one allocation.
+type slab[T any] struct{ free []T }
+
+func (s *slab[T]) next() *T {
+	const size = 256
+	if len(s.free) == 0 {
+		s.free = make([]T, size)
+	}
+	next := &s.free[0]
+	s.free = s.free[1:]
+	return next
 }
 
 // metrics are those of the exporter's own work.
