@@ -223,11 +223,12 @@ func (s *server) join(ctx context.Context, targets []target) *round {
 		if len(targets) == 0 {
 			return nil
 		}
-		r = &round{covers: map[target]bool{}, failures: map[Result]int{}, done: make(chan struct{})}
+		r = &round{covers: make(map[target]bool, len(targets)), failures: map[Result]int{}, done: make(chan struct{})}
 		r.ctx, r.cancel = context.WithCancelCause(context.Background())
 		s.round = r
 	}
 	r.waiters++
+	r.queue = slices.Grow(r.queue, len(targets))
 	for _, t := range targets {
 		if _, ok := r.covers[t]; !ok {
 			r.covers[t] = false

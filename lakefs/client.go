@@ -57,11 +57,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []config.HTTPClientOption{config.WithUserAgent(cfg.UserAgent)}
+	secrets := &secretFiles{files: map[string]secretFile{}}
+	opts := []config.HTTPClientOption{config.WithUserAgent(cfg.UserAgent), config.WithSecretManager(secrets)}
 	if cfg.HTTP.OAuth2 != nil {
 		opts = append(opts, config.WithDialContextFunc(dialer(maxSilence)))
 	}
-	hc, err := config.NewClientFromConfig(cfg.HTTP, "lakefs", opts...)
+	hc, err := config.NewClientFromConfig(secrets.adopt(cfg.HTTP), "lakefs", opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -126,15 +127,18 @@ func (c *Client) CommitURL(repository, commitID string) string {
 // reason than a deadline, nothing was learned, and the error wraps
 // context.Canceled.
 func (c *Client) ImportStatus(ctx context.Context, ref Ref) (*ImportStatus, error) {
-	u := c.url("repositories", ref.Repository, "branches", ref.Branch, "import")
-	u.RawQuery = url.Values{"id": {ref.ID}}.Encode()
-	var status ImportStatus
-	a, err := c.getJSON(ctx, u, &status)
+	u := c.url("repositories", ref.Repository, "branches", ref.Branch, "import") + "?id=" + url.QueryEscape(ref.ID)
+	var wire importStatusJSON
+	a, err := c.getJSON(ctx, u, &wire)
 	if err != nil {
 		return nil, err
 	}
+	status, err := wire.status()
+	if err != nil {
+		return nil, a.notOfLakeFS(err)
+	}
 	status.redact(a.sent.redact)
-	return &status, nil
+	return status, nil
 }
 
 // Healthcheck asks lakeFS whether it is alive. That takes no credentials, so
@@ -175,16 +179,19 @@ func (c *Client) LastImport(ctx context.Context, repository string) (time.Time, 
 }
 
 // url returns the URL of an API endpoint; segments are escaped.
-func (c *Client) url(segments ...string) *url.URL {
-	escaped := make([]string, len(segments))
-	for i, s := range segments {
-		escaped[i] = url.PathEscape(s)
+func (c *Client) url(segments ...string) string {
+	var u strings.Builder
+	u.WriteString(c.base.String())
+	u.WriteString(apiPath)
+	for _, s := range segments {
+		u.WriteByte('/')
+		u.WriteString(url.PathEscape(s))
 	}
-	return c.base.JoinPath(apiPath).JoinPath(escaped...)
+	return u.String()
 }
 
 // getJSON decodes the body of a 200 answer into v.
-func (c *Client) getJSON(ctx context.Context, u *url.URL, v any) (*answer, error) {
+func (c *Client) getJSON(ctx context.Context, u string, v any) (*answer, error) {
 	a, err := c.get(ctx, u)
 	if err != nil {
 		return nil, err
@@ -193,7 +200,7 @@ func (c *Client) getJSON(ctx context.Context, u *url.URL, v any) (*answer, error
 		return nil, a.failure()
 	}
 	if err := json.Unmarshal(a.body, v); err != nil {
-		return nil, a.bad("not the JSON of lakeFS: " + jsonProblem(err))
+		return nil, a.notOfLakeFS(err)
 	}
 	return a, nil
 }
@@ -209,10 +216,10 @@ type answer struct {
 }
 
 // get sends a GET and reads the whole answer, whatever its status.
-func (c *Client) get(ctx context.Context, u *url.URL) (*answer, error) {
+func (c *Client) get(ctx context.Context, u string) (*answer, error) {
 	sent := &secrets{public: c.public}
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: sent.add})
-	req, err := http.NewRequestWithContext(traced, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(traced, http.MethodGet, u, nil)
 	if err != nil {
 		return nil, &Error{Kind: Connection, Err: err}
 	}
@@ -334,6 +341,11 @@ func (a *answer) bad(reason string) error {
 		Message:    a.message(),
 		Err:        fmt.Errorf("%s; body begins %q", a.sent.redact(reason), excerpt),
 	}
+}
+
+// notOfLakeFS returns an error for a body that could not be decoded.
+func (a *answer) notOfLakeFS(err error) error {
+	return a.bad("not the JSON of lakeFS: " + jsonProblem(err))
 }
 
 // message returns the message of lakeFS's JSON body {"message": "..."}, and ""

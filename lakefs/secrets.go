@@ -19,8 +19,8 @@ const minSecretBytes = 4
 type secrets struct {
 	public map[string]bool // headers that hold none, by canonical name
 
-	mu     sync.Mutex
-	values []string
+	mu      sync.Mutex
+	headers []string // values of those that may hold one
 }
 
 // publicHeaders returns the headers of every request that hold no secret: our
@@ -46,31 +46,39 @@ func (s *secrets) add(name string, values []string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, value := range values {
-		s.values = append(s.values, value)
-		_, credentials, ok := strings.Cut(value, " ")
-		if !ok {
-			continue
-		}
-		s.values = append(s.values, credentials)
-		if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
-			_, password, _ := strings.Cut(string(pair), ":")
-			s.values = append(s.values, string(pair), password)
-		}
+	s.headers = append(s.headers, values...)
+}
+
+// parts returns the value of a header and all in it that is a secret by itself.
+func parts(value string) []string {
+	_, credentials, ok := strings.Cut(value, " ")
+	if !ok {
+		return []string{value}
 	}
+	all := []string{value, credentials}
+	if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
+		_, password, _ := strings.Cut(string(pair), ":")
+		all = append(all, string(pair), password)
+	}
+	return all
 }
 
 // redact blots the secrets out of text, as they are and as JSON has them.
 func (s *secrets) redact(text string) string {
+	if text == "" {
+		return ""
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, secret := range s.values {
-		if len(secret) < minSecretBytes {
-			continue
-		}
-		escaped, _ := json.Marshal(secret) // a string is always valid
-		for _, form := range []string{secret, string(escaped[1 : len(escaped)-1])} {
-			text = strings.ReplaceAll(text, form, "<secret>")
+	for _, value := range s.headers {
+		for _, secret := range parts(value) {
+			if len(secret) < minSecretBytes {
+				continue
+			}
+			escaped, _ := json.Marshal(secret) // a string is always valid
+			for _, form := range []string{secret, string(escaped[1 : len(escaped)-1])} {
+				text = strings.ReplaceAll(text, form, "<secret>")
+			}
 		}
 	}
 	return text

@@ -103,27 +103,36 @@ func (s *ImportStatus) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return err
 	}
+	status, err := wire.status()
+	if err != nil {
+		return err
+	}
+	*s = *status
+	return nil
+}
+
+// status returns what j says, or what is wrong with it.
+func (j *importStatusJSON) status() (*ImportStatus, error) {
 	switch {
-	case wire.UpdateTime == nil:
-		return errors.New("update_time is missing")
-	case wire.Completed == nil:
-		return errors.New("completed is missing")
-	case wire.IngestedObjects != nil && *wire.IngestedObjects < 0:
-		return fmt.Errorf("ingested_objects is negative: %d", *wire.IngestedObjects)
+	case j.UpdateTime == nil:
+		return nil, errors.New("update_time is missing")
+	case j.Completed == nil:
+		return nil, errors.New("completed is missing")
+	case j.IngestedObjects != nil && *j.IngestedObjects < 0:
+		return nil, fmt.Errorf("ingested_objects is negative: %d", *j.IngestedObjects)
 	}
 	// A zone offset can carry the edges of RFC 3339 out of its four-digit
 	// years, and such a time could not be written as JSON again.
-	updated := wire.UpdateTime.UTC()
+	updated := j.UpdateTime.UTC()
 	if y := updated.Year(); y < 0 || y > 9999 {
-		return fmt.Errorf("update_time is out of range: year %d", y)
+		return nil, fmt.Errorf("update_time is out of range: year %d", y)
 	}
-	*s = ImportStatus{
-		Completed:       *wire.Completed,
+	return &ImportStatus{
+		Completed:       *j.Completed,
 		UpdateTime:      updated,
-		IngestedObjects: wire.IngestedObjects,
-		MetarangeID:     wire.MetarangeID,
-		Commit:          wire.Commit,
-		Error:           wire.Error,
-	}
-	return nil
+		IngestedObjects: j.IngestedObjects,
+		MetarangeID:     j.MetarangeID,
+		Commit:          j.Commit,
+		Error:           j.Error,
+	}, nil
 }
