@@ -29,6 +29,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	var (
 		smoke     = flags.Bool("smoke", false, "Do everything, but small: to see whether it works, not how fast.")
+		only      = flags.String("only", "", "Measure no more than this: polling, latency, exposition or memory.")
 		lakeFS    = flags.Bool("lakefs", false, "For child processes: be the stand-in for lakeFS.")
 		finished  = flags.Bool("finished", false, "With -lakefs: have finished imports instead of running ones.")
 		delay     = flags.Duration("delay", 0, "With -lakefs: answer so much later.")
@@ -47,7 +48,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if *smoke {
 		size = small
 	}
-	return measure(size, stdout, stderr)
+	return measure(size, *only, stdout, stderr)
 }
 
 // size is how much is measured.

@@ -33,8 +33,8 @@ func (b *bench) row(work, goal string, met bool, format string, args ...any) {
 	fmt.Fprintf(b.progress, "%s: %s\n", work, b.rows[len(b.rows)-1].measured)
 }
 
-// measure measures everything and writes the table to w.
-func measure(s size, w, progress io.Writer) (err error) {
+// measure measures everything, or only one part, and writes the table to w.
+func measure(s size, only string, w, progress io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -44,9 +44,15 @@ func measure(s size, w, progress io.Writer) (err error) {
 	if b.binary, err = buildExporter(dir); err != nil {
 		return err
 	}
-	for _, part := range []func() error{b.polling, b.latency, b.exposition, b.memory} {
-		if err := errors.Join(part(), b.stopAll()); err != nil {
-			return err
+	for _, part := range []struct {
+		name    string
+		measure func() error
+	}{{"polling", b.polling}, {"latency", b.latency}, {"exposition", b.exposition}, {"memory", b.memory}} {
+		if only != "" && only != part.name {
+			continue
+		}
+		if err := errors.Join(part.measure(), b.stopAll()); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
 	fmt.Fprintf(w, "%s, %d cores\n\n| work | goal | measured | met |\n|---|---|---|---|\n", runtime.Version(), runtime.NumCPU())
@@ -112,7 +118,7 @@ func (b *bench) polling() error {
 		if err != nil {
 			return err
 		}
-		a, err := checkedScrape(exporter, plainText, n, false)
+		a, err := checkedScrape(exporter, asPrometheus, n, false)
 		if err != nil {
 			return err
 		}
@@ -144,7 +150,7 @@ func (b *bench) latency() error {
 	}
 	var scrapes []time.Duration
 	for range b.repetitions + 1 {
-		a, err := checkedScrape(exporter, plainText, n, false)
+		a, err := checkedScrape(exporter, asPrometheus, n, false)
 		if err != nil {
 			return err
 		}
