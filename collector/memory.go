@@ -265,7 +265,7 @@ func (w *watchlist) register(r Registration) (created bool) {
 		w.sorted = slices.Insert(w.sorted, at, e)
 	}
 	if !ok || e.origin == FromAPI {
-		e.describe(r.Import, FromAPI)
+		e.describe(r.Import, FromAPI, labelPairs{})
 	}
 	return !ok
 }

@@ -145,13 +145,27 @@ func labelPair(name, value string) *dto.LabelPair {
 	return &dto.LabelPair{Name: &name, Value: &value}
 }
 
-// sortedLabels returns fixed labels and a user's, by name.
-func sortedLabels(user map[string]string, fixed ...*dto.LabelPair) []*dto.LabelPair {
-	for name, value := range user {
-		fixed = append(fixed, labelPair(name, value))
+// labelPairs are shared by all series that have them.
+type labelPairs map[struct{ name, value string }]*dto.LabelPair
+
+// get returns the only pair of name and value.
+func (p labelPairs) get(name, value string) *dto.LabelPair {
+	key := struct{ name, value string }{name, value}
+	if _, ok := p[key]; !ok {
+		p[key] = labelPair(name, value)
 	}
-	sortLabels(fixed)
-	return fixed
+	return p[key]
+}
+
+// sorted returns fixed labels and a user's, by name.
+func (p labelPairs) sorted(user map[string]string, fixed ...*dto.LabelPair) []*dto.LabelPair {
+	all := make([]*dto.LabelPair, 0, len(fixed)+len(user))
+	all = append(all, fixed...)
+	for name, value := range user {
+		all = append(all, p.get(name, value))
+	}
+	sortLabels(all)
+	return all
 }
 
 func sortLabels(pairs []*dto.LabelPair) {

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -155,7 +156,7 @@ func appendSample(samples []sample, s sample) []sample {
 	if n := len(samples); n >= 2 && samples[n-1].at.Sub(samples[n-2].at) < sampleSpacing {
 		samples = samples[:n-1]
 	}
-	return append(samples[:len(samples):len(samples)], s)
+	return slices.Concat(samples, []sample{s})
 }
 
 // throughput returns the objects ingested in a second: over the statuses of

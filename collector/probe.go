@@ -49,7 +49,7 @@ func (w *watchlist) hold(key Key, now time.Time) {
 	e := w.entries[key]
 	if e == nil || e.holders == 0 && isDue(e.polledAt, now) {
 		e = &entry{}
-		e.describe(Import{Key: key, NoProgressAfter: DefaultNoProgressAfter}, "")
+		e.describe(Import{Key: key, NoProgressAfter: DefaultNoProgressAfter}, "", labelPairs{})
 		w.entries[key] = e
 	}
 	e.holders++

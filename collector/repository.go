@@ -65,7 +65,7 @@ func (w *watchlist) setRepositories(repositories []Repository) {
 			*e = *old
 		}
 		e.Repository = r
-		e.labels = sortedLabels(r.Labels, labelPair("repository", r.Name), labelPair("server", r.Server))
+		e.labels = labelPairs{}.sorted(r.Labels, labelPair("repository", r.Name), labelPair("server", r.Server))
 		entries[repositoryKey(r)] = e
 	}
 	w.repositories = entries

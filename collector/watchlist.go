@@ -101,6 +101,7 @@ func (w *watchlist) find(key Key) (int, bool) {
 func (w *watchlist) rebuild() {
 	old := w.entries
 	w.entries = make(map[Key]*entry, len(old))
+	shared := labelPairs{}
 	add := func(imp Import, origin Origin) {
 		if _, ok := w.entries[imp.Key]; ok {
 			return
@@ -110,7 +111,7 @@ func (w *watchlist) rebuild() {
 			e = w.newEntry(imp.Key)
 		}
 		delete(old, imp.Key)
-		e.describe(imp, origin)
+		e.describe(imp, origin, shared)
 		w.entries[imp.Key] = e
 	}
 	for _, origin := range []Origin{FromConfig, FromFile} {
@@ -136,14 +137,14 @@ func (w *watchlist) newEntry(key Key) *entry {
 	return e
 }
 
-func (e *entry) describe(imp Import, origin Origin) {
+func (e *entry) describe(imp Import, origin Origin, shared labelPairs) {
 	e.Import, e.origin = imp, origin
 	e.startedAt, _ = imp.StartTime()
-	e.labels = sortedLabels(imp.Labels,
-		labelPair("branch", imp.Branch),
+	e.labels = shared.sorted(imp.Labels,
+		shared.get("branch", imp.Branch),
 		labelPair("import_id", imp.ID),
-		labelPair("repository", imp.Repository),
-		labelPair("server", imp.Server),
+		shared.get("repository", imp.Repository),
+		shared.get("server", imp.Server),
 	)
 }
 

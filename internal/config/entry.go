@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -37,7 +38,11 @@ func (e *entry) UnmarshalYAML(unmarshal func(any) error) error {
 // are not in an earlier entry, and what is wrong with the first that is not.
 func resolve(entries []entry, servers []string) (imports []collector.Import, first error) {
 	seen := make(map[collector.Key]int, len(entries))
-	for i, e := range entries {
+	for i := range entries {
+		e := &entries[i]
+		if i > 0 && maps.Equal(e.Labels, entries[i-1].Labels) {
+			e.Labels = entries[i-1].Labels // one map instead of thousands
+		}
 		imp, err := e.resolve(servers)
 		if earlier, dup := seen[imp.Key]; err == nil && dup {
 			err = fmt.Errorf("%s on server %q: is in entry %d already", imp.Ref, imp.Server, earlier)
