@@ -149,7 +149,7 @@ func checkedScrape(p *process, f form, n int, finished bool) (answer, error) {
 // bareGETs asks for the status of n imports as a program would that does
 // nothing else, over so many connections. It returns the wall time and the CPU
 // time of this process.
-func bareGETs(lakeFS string, n int) (wall, cpu time.Duration, err error) {
+func bareGETs(lakeFS string, n, connections int) (wall, cpu time.Duration, err error) {
 	requests := make([]*http.Request, n)
 	for i := range requests {
 		req, err := http.NewRequest(http.MethodGet, lakeFS+statusPath(i), nil) //nolint:noctx // it takes no time
