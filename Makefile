@@ -26,11 +26,17 @@ build:
 # the same commit by the same Go. Wants GNU tar.
 PLATFORMS := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
 release: BRANCH := HEAD
+release: REVISION := $(shell git rev-parse HEAD 2>/dev/null)
+release: export GOAMD64 := v1
+release: export GOARM64 := v8.0
+release: export GOEXPERIMENT :=
+release: export GOFIPS140 := off
+release: export GOFLAGS :=
 release:
 	rm -rf dist
 	for platform in $(PLATFORMS); do \
 		name=$(BINARY)-$(VERSION).$$platform && mkdir -p dist/$$name && \
-		GOOS=$${platform%-*} GOARCH=$${platform#*-} $(MAKE) build BINARY=dist/$$name/$(BINARY) VERSION=$(VERSION) BRANCH=$(BRANCH) && \
+		GOOS=$${platform%-*} GOARCH=$${platform#*-} $(MAKE) build BINARY=dist/$$name/$(BINARY) VERSION=$(VERSION) REVISION=$(REVISION) BRANCH=$(BRANCH) && \
 		cp LICENSE README.md CHANGELOG.md config.example.yml dist/$$name && \
 		tar --sort=name --mtime=@$$(git log -1 --format=%ct) --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
 			-C dist -c $$name | gzip -n >dist/$$name.tar.gz && \

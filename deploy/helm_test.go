@@ -217,7 +217,7 @@ func TestChart(t *testing.T) {
 					t.Error("the NetworkPolicy is not about the pods, both ways")
 				}
 			}
-			r.container(t).check(pod.Spec.Containers[0].Args...)
+			r.container(t).check(inPod(pod.Spec.Containers[0].Args, "0")...)
 		})
 	}
 }
@@ -403,19 +403,31 @@ func TestChartShards(t *testing.T) {
 	if replicas != 3 || !slices.Contains(c.Args, "--total-shards=3") {
 		t.Errorf("%d pods, and %q", replicas, c.Args)
 	}
-	if len(c.Env) != 1 || c.Env[0].Name != "LAKEFS_IMPORT_EXPORTER_SHARD" || c.Env[0].ValueFrom.FieldRef.FieldPath != "metadata.labels['apps.kubernetes.io/pod-index']" {
+	if len(c.Env) != 1 || c.Env[0].Name != "POD_INDEX" || c.Env[0].ValueFrom.FieldRef.FieldPath != "metadata.labels['apps.kubernetes.io/pod-index']" {
 		t.Errorf("the pods do not learn which they are: %+v", c.Env)
 	}
-	if s := r.services[0]; s.Spec.ClusterIP != core.ClusterIPNone || r.statefulSets[0].Spec.ServiceName != s.Name {
+	if s := r.services[0]; !strings.HasSuffix(s.Name, "-shards") || s.Spec.ClusterIP != core.ClusterIPNone || r.statefulSets[0].Spec.ServiceName != s.Name {
 		t.Error("the shards have no addresses of their own")
 	}
-	// The variable is the flag.
+	// The exporter refuses to be what is not there, such as where Kubernetes does not
+	// say which pod it is.
 	shard := r.container(t)
-	cmd := shard.command(append(slices.Clone(c.Args), "--config.check")...)
-	cmd.Env = append(cmd.Env, "LAKEFS_IMPORT_EXPORTER_SHARD=3")
-	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "--shard") {
-		t.Errorf("the fourth of three shards: %v\n%s", err, out)
+	shard.check(inPod(c.Args, "2")...)
+	for index, complaint := range map[string]string{"3": "--shard", "": `parsing ""`} {
+		cmd := shard.command(append(inPod(c.Args, index), "--config.check")...)
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), complaint) {
+			t.Errorf("shard %q of three: %v\n%s", index, err, out)
+		}
 	}
+}
+
+// inPod returns the arguments as Kubernetes gives them to the pod of this index.
+func inPod(args []string, index string) []string {
+	expanded := slices.Clone(args)
+	for i, arg := range expanded {
+		expanded[i] = strings.ReplaceAll(arg, "$(POD_INDEX)", index)
+	}
+	return expanded
 }
 
 func TestChartNetworkPolicy(t *testing.T) {
@@ -425,12 +437,12 @@ func TestChartNetworkPolicy(t *testing.T) {
 		peers   int   // who may connect
 		lakeFSs int   // to whom the exporter may connect
 	}{
-		"default":         {lakeFS: []int{8000, 80}, peers: 1},
-		"https":           {args: []string{"--set=config.servers[0].endpoint_url=https://lakefs.example.com"}, lakeFS: []int{8000, 443}, peers: 1},
-		"IPv6":            {args: []string{"--set=config.servers[0].endpoint_url=http://[2001:db8::1]:8080/lakefs"}, lakeFS: []int{8000, 8080}, peers: 1},
+		"default":         {lakeFS: []int{8000, 80}, peers: 1, lakeFSs: 3},
+		"https":           {args: []string{"--set=config.servers[0].endpoint_url=https://lakefs.example.com"}, lakeFS: []int{8000, 443}, peers: 1, lakeFSs: 3},
+		"IPv6":            {args: []string{"--set=config.servers[0].endpoint_url=http://[2001:db8::1]:8080/lakefs"}, lakeFS: []int{8000, 8080}, peers: 1, lakeFSs: 3},
 		"several servers": {args: []string{"--values=" + chart + "/ci/servers-values.yaml"}, lakeFS: []int{8000, 443, 8080, 3128, 8443}, peers: 1, lakeFSs: 1},
-		"pipelines":       {args: []string{"--values=" + chart + "/ci/api-values.yaml"}, lakeFS: []int{8000, 80}, peers: 2},
-		"nobody":          {args: []string{"--values=" + chart + "/ci/storage-values.yaml"}, lakeFS: []int{443}},
+		"pipelines":       {args: []string{"--values=" + chart + "/ci/api-values.yaml"}, lakeFS: []int{8000, 80}, peers: 2, lakeFSs: 3},
+		"nobody":          {args: []string{"--values=" + chart + "/ci/storage-values.yaml"}, lakeFS: []int{443}, lakeFSs: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -522,6 +534,25 @@ func TestChartRefuses(t *testing.T) {
 		"password in config":    {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].basic_auth.password=x", "config.servers[0].basic_auth.password: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use password_file"},
 		"key in config":         {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.tls_config.key=x", "config.servers[0].oauth2.tls_config.key: would stand in a ConfigMap"},
 		"header in config":      {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].http_headers.X-Key.secrets[0]=x", "config.servers[0].http_headers.X-Key.secrets: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use files"},
+		"headers of a proxy":    {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].proxy_connect_header.X-Key[0]=x", "config.servers[0].proxy_connect_header: would stand in a ConfigMap for many to read"},
+		"parameters of a token": {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.endpoint_params.key=x", "config.servers[0].oauth2.endpoint_params: would stand in a ConfigMap for many to read"},
+		"proxy with keys":       {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].proxy_url=http://a:b@proxy", "config.servers[0].proxy_url: credentials in a URL would stand in a ConfigMap for many to read"},
+		"token from keys":       {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.token_url=http://a:b@sso/token", "config.servers[0].oauth2.token_url: credentials in a URL"},
+		"file of no Secret":     {"secrets[0].name=lakefs-credentials,secrets[0].keys[0]=access_key_id", "config.servers[0].basic_auth.password_file: secrets/lakefs-credentials/secret_access_key is none of the files that secrets brings: secrets/lakefs-credentials/access_key_id"},
+		"misspelt config key":   {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].basic_auht.username=x", "at '/config/servers/0': additional properties 'basic_auht' not allowed"},
+		"unknown server":        {"config.imports[0].repository=my-repo,config.imports[0].branch=main,config.imports[0].id=x,config.imports[0].server=prod", "config.imports[0].server: prod is none of lakefs"},
+		"repository nowhere":    {"config.repositories[0].repository=my-repo,config.repositories[0].max_import_age=1h,config.repositories[0].server=prod", "config.repositories[0].server: prod is none of lakefs"},
+		"which server":          {"config.servers[0].endpoint_url=http://a:8000/lakefs,config.servers[1].endpoint_url=http://b,config.imports[0].repository=my-repo,config.imports[0].branch=main,config.imports[0].id=x", "config.imports[0].server: must be one of a:8000, b"},
+		"reserved label":        {"config.imports[0].repository=my-repo,config.imports[0].branch=main,config.imports[0].id=x,config.imports[0].labels.severity=info", "config.imports[0].labels.severity: the exporter and Prometheus have labels of that name themselves"},
+		"repository's label":    {"config.repositories[0].repository=my-repo,config.repositories[0].max_import_age=1h,config.repositories[0].labels.job=x", "config.repositories[0].labels.job: the exporter"},
+		"label of Prometheus":   {"config.imports[0].labels.__name__=x", "at '/config/imports/0/labels': additional properties '__name__' not allowed"},
+		"pods' own label":       {"podLabels.app\\.kubernetes\\.io/name=x", "podLabels: app.kubernetes.io/name is what the pods are selected by"},
+		"address of shards":     {"shards=2,service.type=LoadBalancer", "service.type: must be ClusterIP with shards, each of which has an address of its own"},
+		"digest":                {"image.digest=sha256:123", "at '/image/digest': 'sha256:123' does not match pattern '^(sha256:[0-9a-f]{64})?$'"},
+		"runbook without slash": {"prometheusRule.runbookPrefix=https://wiki.example.com", "at '/prometheusRule/runbookPrefix': 'https://wiki.example.com' does not match pattern"},
+		"runbook with quotes":   {`prometheusRule.runbookPrefix=https://wiki.example.com/"/`, "at '/prometheusRule/runbookPrefix': "},
+		"name":                  {"fullnameOverride=Imports", "at '/fullnameOverride': 'Imports' does not match pattern"},
+		"name of a label":       {"nameOverride=-imports", "at '/nameOverride': '-imports' does not match pattern"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

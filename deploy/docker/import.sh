@@ -15,6 +15,7 @@ call() { # METHOD URL JSON
 }
 
 if [ "$1" != nowhere ] && [ ! -d "$folder" ]; then
+  rm -rf "$folder.new" # of a run that was broken off
   mkdir "$folder.new"
   (cd "$folder.new" && seq 1 50000 | sed 's/^/file-/' | xargs touch)
   mv "$folder.new" "$folder"
@@ -25,7 +26,8 @@ started=$(call POST "$api/my-repo/branches/main/import" '{
   "paths": [{"type": "common_prefix", "path": "local://'"$folder"'/", "destination": "'"$1"'/"}],
   "commit": {"message": "Import '"$1"'"}
 }') || { echo "lakeFS starts no import: $started" >&2; exit 1; }
-id=$(echo "$started" | sed 's/.*"id" *: *"\([^"]*\)".*/\1/')
+id=$(echo "$started" | sed -n 's/.*"id" *: *"\([A-Za-z0-9_-]*\)".*/\1/p')
+[ -n "$id" ] || { echo "lakeFS answers without an ID: $started" >&2; exit 1; }
 
 # Renamed when it is whole, so that the exporter never reads half of it.
 cat >"/imports/$id.new" <<END

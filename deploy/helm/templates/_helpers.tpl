@@ -47,6 +47,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if gt (int .Values.shards) 1 }}true{{ end }}
 {{- end }}
 
+{{- /* A name of its own for the Service of shards: that of a Service with an address cannot be
+given to one without. */}}
+{{- define "lakefs-import-exporter.service" -}}
+{{- include "lakefs-import-exporter.fullname" . }}{{ if include "lakefs-import-exporter.sharded" . }}-shards{{ end }}
+{{- end }}
+
 {{- /* Whether a kind of prometheus-operator is wanted: takes a list of the root and its "enabled". */}}
 {{- define "lakefs-import-exporter.wanted" -}}
 {{- $enabled := last . | toString }}
@@ -104,21 +110,67 @@ httpGet:
 {{- if and .storage.existingClaim (include "lakefs-import-exporter.sharded" $) }}
 {{- fail "storage.existingClaim: not with shards, each needs a claim of its own" }}
 {{- end }}
+{{- if and (ne .service.type "ClusterIP") (include "lakefs-import-exporter.sharded" $) }}
+{{- fail "service.type: must be ClusterIP with shards, each of which has an address of its own" }}
+{{- end }}
+{{- range $label, $_ := include "lakefs-import-exporter.selectorLabels" $ | fromYaml }}
+{{- if hasKey $.Values.podLabels $label }}
+{{- fail (printf "podLabels: %s is what the pods are selected by" $label) }}
+{{- end }}
+{{- end }}
+{{- $files := list }}
+{{- range $secret := .secrets }}
+{{- range $secret.keys }}
+{{- $files = append $files (printf "secrets/%s/%s" $secret.name .) }}
+{{- end }}
+{{- end }}
+{{- $servers := list }}
 {{- range $i, $server := .config.servers }}
-{{- include "lakefs-import-exporter.noSecrets" (list (printf "config.servers[%d]" $i) $server) }}
+{{- $servers = append $servers (default (urlParse $server.endpoint_url).host $server.name) }}
+{{- include "lakefs-import-exporter.checkServer" (list (printf "config.servers[%d]" $i) $server $files) }}
+{{- end }}
+{{- $reserved := list "server" "repository" "branch" "import_id" "commit_id" "metarange_id" "message" "source" "result" "file" "job" "instance" "le" "quantile" "alertname" "severity" }}
+{{- range $kind := list "imports" "repositories" }}
+{{- range $i, $entry := index $.Values.config $kind }}
+{{- if and (not $entry.server) (gt (len $servers) 1) }}
+{{- fail (printf "config.%s[%d].server: must be one of %s" $kind $i (join ", " $servers)) }}
+{{- end }}
+{{- if and $entry.server (not (has $entry.server $servers)) }}
+{{- fail (printf "config.%s[%d].server: %s is none of %s" $kind $i $entry.server (join ", " $servers)) }}
+{{- end }}
+{{- range $label, $_ := $entry.labels }}
+{{- if has $label $reserved }}
+{{- fail (printf "config.%s[%d].labels.%s: the exporter and Prometheus have labels of that name themselves" $kind $i $label) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{- /* Refuses secrets in the config: takes a list of where in the config it is, and what stands there. */}}
-{{- define "lakefs-import-exporter.noSecrets" -}}
-{{- $at := first . }}
-{{- range $key, $value := last . }}
-{{- if has $key (list "password" "credentials" "client_secret" "bearer_token" "client_certificate_key" "key" "secrets") }}
-{{- fail (printf "%s.%s: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use %s" $at $key (ternary "files" (printf "%s_file" $key) (eq $key "secrets"))) }}
+{{- /* Refuses secrets in a server of the config, and files of Secrets that are not mounted: takes
+a list of where in the config it is, what stands there, and the files that are. */}}
+{{- define "lakefs-import-exporter.checkServer" -}}
+{{- $at := index . 0 }}
+{{- $files := index . 2 }}
+{{- range $key, $value := index . 1 }}
+{{- $here := printf "%s.%s" $at $key }}
+{{- if has $key (list "password" "credentials" "client_secret" "bearer_token" "client_certificate_key" "key") }}
+{{- fail (printf "%s: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use %s_file" $here $key) }}
+{{- else if has $key (list "proxy_connect_header" "endpoint_params") }}
+{{- fail (printf "%s: would stand in a ConfigMap for many to read, and what stands there is secret as a rule" $here) }}
+{{- else if and (hasSuffix "_url" $key) (regexMatch "^[^/]*//[^/]*@" (toString $value)) }}
+{{- fail (printf "%s: credentials in a URL would stand in a ConfigMap for many to read" $here) }}
+{{- else if and (hasSuffix "_file" $key) (hasPrefix "secrets/" (toString $value)) (not (has $value $files)) }}
+{{- fail (printf "%s: %s is none of the files that secrets brings: %s" $here $value (join ", " $files)) }}
+{{- else if eq $key "http_headers" }}
+{{- range $name, $header := $value }}
+{{- if hasKey $header "secrets" }}
+{{- fail (printf "%s.%s.secrets: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use files" $here $name) }}
 {{- end }}
-{{- if kindIs "map" $value }}
-{{- include "lakefs-import-exporter.noSecrets" (list (printf "%s.%s" $at $key) $value) }}
+{{- end }}
+{{- else if kindIs "map" $value }}
+{{- include "lakefs-import-exporter.checkServer" (list $here $value $files) }}
 {{- end }}
 {{- end }}
 {{- end }}
