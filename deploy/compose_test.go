@@ -1,19 +1,25 @@
 package deploy_test
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"lakefs_import_exporter/lakefs/lakefstest"
@@ -54,6 +60,26 @@ func mounts(project *types.Project, service string) map[string]string {
 	return from
 }
 
+// volumes returns where in a service's container volumes of the project are.
+func volumes(project *types.Project, service string) map[string]string {
+	of := map[string]string{}
+	for _, v := range project.Services[service].Volumes {
+		if v.Type == types.VolumeTypeVolume {
+			of[v.Target] = v.Source
+		}
+	}
+	return of
+}
+
+// environment returns the variables that a service is given.
+func environment(project *types.Project, service string) map[string]string {
+	variables := map[string]string{}
+	for key, value := range project.Services[service].Environment {
+		variables[key] = *value
+	}
+	return variables
+}
+
 // Nothing is open to other machines, nothing has rights that it has no use for, and
 // nothing is mounted that is not there.
 func TestComposeIsSafe(t *testing.T) {
@@ -69,6 +95,9 @@ func TestComposeIsSafe(t *testing.T) {
 		}
 		if !slices.Equal(s.CapDrop, []string{"ALL"}) || s.CapAdd != nil || s.Privileged || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 			t.Errorf("%s has rights that it has no use for", name)
+		}
+		if (s.Restart == types.RestartPolicyNo) != (name == "import") || s.Restart == "" {
+			t.Errorf("%s: restart: %s", name, s.Restart)
 		}
 		if s.Build == nil && !regexp.MustCompile(`:v?\d+\.\d+\.\d+$`).MatchString(s.Image) {
 			t.Errorf("%s: image %s: name its version", name, s.Image)
@@ -88,6 +117,12 @@ func TestComposeIsSafe(t *testing.T) {
 	if !exporter.ReadOnly || exporter.User != "65534:65534" {
 		t.Errorf("exporter: user %s, root read-only: %t", exporter.User, exporter.ReadOnly)
 	}
+	if !slices.Equal(exporter.Command, types.ShellCommand{"--storage.path=/data"}) {
+		t.Errorf("the exporter is told %q", exporter.Command)
+	}
+	if exporter.Image != program {
+		t.Errorf("the exporter's image is called %s, and elsewhere %s", exporter.Image, program)
+	}
 	if want, err := filepath.Abs(dockerfile); err != nil || filepath.Join(exporter.Build.Context, exporter.Build.Dockerfile) != want {
 		t.Errorf("exporter is built from %s", exporter.Build.Dockerfile)
 	}
@@ -104,7 +139,10 @@ func TestComposeIsWired(t *testing.T) {
 			names = append(names, network.Aliases...)
 		}
 		return slices.Contains(names, host) &&
-			slices.ContainsFunc(project.Services[service].Ports, func(p types.ServicePortConfig) bool { return port == p.Published })
+			slices.ContainsFunc(project.Services[service].Ports, func(p types.ServicePortConfig) bool {
+				// To a browser as to another service: the page links to both.
+				return port == p.Published && port == strconv.Itoa(int(p.Target))
+			})
 	}
 	var exporter struct {
 		Servers []struct {
@@ -114,15 +152,15 @@ func TestComposeIsWired(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(read(t, "docker/config.yml")), &exporter); err != nil {
 		t.Fatal(err)
 	}
-	lakeFS := project.Services["lakefs"].Environment
-	for _, endpoint := range []string{exporter.Servers[0].EndpointURL, *project.Services["import"].Environment["LAKEFS"]} {
+	lakeFS := environment(project, "lakefs")
+	for _, endpoint := range []string{exporter.Servers[0].EndpointURL, environment(project, "import")["LAKEFS"]} {
 		if u, err := url.Parse(endpoint); err != nil || !serves("lakefs", u.Host) {
 			t.Errorf("lakeFS is not at %s", endpoint)
 		}
 	}
 	for file, variable := range map[string]string{"access_key_id": "LAKEFS_INSTALLATION_ACCESS_KEY_ID", "secret_access_key": "LAKEFS_INSTALLATION_SECRET_ACCESS_KEY"} {
-		if got := strings.TrimSpace(read(t, "docker/secrets/"+file)); got != *lakeFS[variable] {
-			t.Errorf("secrets/%s is %s, and lakeFS has %s", file, got, *lakeFS[variable])
+		if got := strings.TrimSpace(read(t, "docker/secrets/"+file)); got != lakeFS[variable] {
+			t.Errorf("secrets/%s is %s, and lakeFS has %s", file, got, lakeFS[variable])
 		}
 	}
 
@@ -151,9 +189,87 @@ func TestComposeIsWired(t *testing.T) {
 		t.Fatal(err)
 	}
 	folder := dashboards.Providers[0].Options.Path
-	home := *project.Services["grafana"].Environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+	home := environment(project, "grafana")["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
 	if _, err := os.Stat(filepath.Join(mounts(project, "grafana")[folder], filepath.Base(home))); err != nil || filepath.Dir(home) != folder {
 		t.Errorf("the dashboard is not at %s: %v", home, err)
+	}
+}
+
+// The images of others are told what they need to know, which cannot be seen to work
+// here. Where they keep their data is a volume.
+func TestComposeSettings(t *testing.T) {
+	project := compose(t)
+	secret := func(file string) string { return strings.TrimSpace(read(t, "docker/secrets/"+file)) }
+	for service, want := range map[string]struct{ environment, volumes map[string]string }{
+		"lakefs": {
+			map[string]string{
+				"LAKEFS_DATABASE_TYPE":                              "local",
+				"LAKEFS_BLOCKSTORE_TYPE":                            "local",
+				"LAKEFS_BLOCKSTORE_LOCAL_IMPORT_ENABLED":            "true",
+				"LAKEFS_BLOCKSTORE_LOCAL_ALLOWED_EXTERNAL_PREFIXES": "/source",
+				"LAKEFS_AUTH_ENCRYPT_SECRET_KEY":                    "nothing here is secret",
+				"LAKEFS_STATS_ENABLED":                              "false",
+				"LAKEFS_INSTALLATION_USER_NAME":                     "admin",
+				"LAKEFS_INSTALLATION_ACCESS_KEY_ID":                 secret("access_key_id"),
+				"LAKEFS_INSTALLATION_SECRET_ACCESS_KEY":             secret("secret_access_key"),
+			},
+			map[string]string{"/home/lakefs": "lakefs", "/source": "source"},
+		},
+		"exporter": {
+			map[string]string{},
+			map[string]string{"/data": "memory", "/etc/lakefs_import_exporter/imports": "imports"},
+		},
+		"import": {
+			map[string]string{"LAKEFS": "http://lakefs:8000"},
+			map[string]string{"/imports": "imports", "/source": "source"},
+		},
+		"prometheus":   {map[string]string{}, map[string]string{"/prometheus": "prometheus"}},
+		"alertmanager": {map[string]string{}, map[string]string{"/alertmanager": "alertmanager"}},
+		"grafana": {
+			map[string]string{
+				"GF_AUTH_ANONYMOUS_ENABLED":                 "true",
+				"GF_AUTH_BASIC_ENABLED":                     "false",
+				"GF_AUTH_DISABLE_LOGIN_FORM":                "true",
+				"GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": "/var/lib/grafana/dashboards/lakefs/lakefs-imports.json",
+				"GF_ANALYTICS_REPORTING_ENABLED":            "false",
+				"GF_ANALYTICS_CHECK_FOR_UPDATES":            "false",
+				"GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES":     "false",
+			},
+			map[string]string{"/var/lib/grafana": "grafana"},
+		},
+	} {
+		if diff := cmp.Diff(want.environment, environment(project, service)); diff != "" {
+			t.Errorf("%s: environment (-want +got):\n%s", service, diff)
+		}
+		if diff := cmp.Diff(want.volumes, volumes(project, service)); diff != "" {
+			t.Errorf("%s: volumes (-want +got):\n%s", service, diff)
+		}
+	}
+
+	lakeFS, job := project.Services["lakefs"], project.Services["import"]
+	health := types.HealthCheckTest{"CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8000/api/v1/healthcheck"}
+	if h := lakeFS.HealthCheck; h == nil || !slices.Equal(h.Test, health) || time.Duration(*h.Interval) > 10*time.Second || *h.Retries < 30 {
+		t.Errorf("lakeFS is asked how it is by %+v", h)
+	}
+	if on := job.DependsOn["lakefs"]; on.Condition != types.ServiceConditionHealthy || !on.Required {
+		t.Errorf("the job begins when lakeFS is %q", on.Condition)
+	}
+	// New volumes are root's.
+	if job.User != "0:0" {
+		t.Errorf("the job's user is %s", job.User)
+	}
+	for _, v := range slices.Concat(lakeFS.Volumes, project.Services["exporter"].Volumes) {
+		if (v.Source == "source" || v.Source == "imports") && !v.ReadOnly {
+			t.Errorf("not the job alone can write to %s", v.Target)
+		}
+	}
+	for folder, want := range map[string]string{
+		"/etc/grafana/provisioning/datasources": "grafana/provisioning/datasources",
+		"/etc/grafana/provisioning/dashboards":  "grafana/provisioning/dashboards",
+	} {
+		if abs, err := filepath.Abs(want); err != nil || mounts(project, "grafana")[folder] != abs {
+			t.Errorf("Grafana has %q at %s", mounts(project, "grafana")[folder], folder)
+		}
 	}
 }
 
@@ -219,6 +335,9 @@ func TestComposeImport(t *testing.T) {
 		c.mount(source, target)
 	}
 	// lakefstest has other keys, and is elsewhere.
+	for _, file := range []string{"/etc/lakefs_import_exporter/config.yml", "/run/secrets/access_key_id", "/run/secrets/secret_access_key"} {
+		read(t, c.path(file))
+	}
 	rewrite(t, "docker/config.yml").replace("http://lakefs.localhost:8000", lakeFS.URL).write(c.path("/etc/lakefs_import_exporter/config.yml"))
 	write(t, c.path("/run/secrets/access_key_id"), lakefstest.AccessKeyID)
 	write(t, c.path("/run/secrets/secret_access_key"), lakefstest.SecretAccessKey)
@@ -227,20 +346,32 @@ func TestComposeImport(t *testing.T) {
 	exporter := startCommand(t, c.command(append(slices.Clone(project.Services["exporter"].Command), "--web.listen-address=127.0.0.1:0")...))
 
 	need(t, "curl")
-	source, script := t.TempDir(), filepath.Join(t.TempDir(), "import.sh")
-	rewrite(t, "docker/import.sh").replaceAll("/run/secrets", c.path("/run/secrets")).replaceAll("/imports/", imports+"/").replace("=/source/", "="+source+"/").write(script)
-	job := exec.CommandContext(t.Context(), "sh", append([]string{script}, project.Services["import"].Command...)...)
-	job.Env = append(os.Environ(), "LAKEFS="+lakeFS.URL)
-	out, err := job.CombinedOutput()
-	said := regexp.MustCompile(`^import ([0-9a-v]{20}) of `).FindSubmatch(out)
+	job := project.Services["import"]
+	given := mounts(project, "import")
+	script, source := given[job.Entrypoint[len(job.Entrypoint)-1]], t.TempDir()
+	if !slices.Equal(job.Entrypoint[:len(job.Entrypoint)-1], []string{"sh"}) || given["/run/secrets/access_key_id"] == "" || given["/run/secrets/secret_access_key"] == "" {
+		t.Fatalf("the job runs %q, with %v", job.Entrypoint, given)
+	}
+	moved := filepath.Join(t.TempDir(), "import.sh")
+	rewrite(t, script).replaceAll("/run/secrets", c.path("/run/secrets")).replaceAll("/imports/", imports+"/").replace("=/source/", "="+source+"/").write(moved)
+	runJob := func(endpoint string, args ...string) (string, error) {
+		cmd := exec.CommandContext(t.Context(), "sh", append([]string{moved}, args...)...)
+		cmd.Env = append(os.Environ(), "LAKEFS="+endpoint)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	// An earlier run was broken off.
+	write(t, filepath.Join(source, job.Command[0]+".new", "half"), "")
+	out, err := runJob(lakeFS.URL, job.Command...)
+	said := regexp.MustCompile(`^import ([0-9a-v]{20}) of `).FindStringSubmatch(out)
 	if err != nil || said == nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	eventually(t, "the import's end", func() error {
 		return errors.Join(
-			exporter.hasSample(`lakefs_import_completed{.*import_id="`+string(said[1])+`".*} 1`),
-			exporter.hasSample(`lakefs_import_ingested_objects{.*import_id="`+string(said[1])+`".*team="ingest"} 50000`),
-			exporter.hasSample(`lakefs_import_expected_objects{.*import_id="`+string(said[1])+`".*} 50000`))
+			exporter.hasSample(`lakefs_import_completed{.*import_id="`+said[1]+`".*} 1`),
+			exporter.hasSample(`lakefs_import_ingested_objects{.*import_id="`+said[1]+`".*team="ingest"} 50000`),
+			exporter.hasSample(`lakefs_import_expected_objects{.*import_id="`+said[1]+`".*} 50000`))
 	})
 	if files := glob(t, source+"/*/*"); len(files) != 50_000 {
 		t.Errorf("the job has made %d files to import", len(files))
@@ -249,11 +380,23 @@ func TestComposeImport(t *testing.T) {
 		t.Errorf("the job leaves %q", left)
 	}
 
-	// Whoever refuses is quoted.
-	job = exec.CommandContext(t.Context(), "sh", script, "nightly")
-	job.Env = append(os.Environ(), "LAKEFS="+lakeFS.URL)
+	// An import of what is not there fails, and is watched.
+	out, err = runJob(lakeFS.URL, "nowhere")
+	if err != nil || !strings.Contains(out, " is watched: ") || len(glob(t, imports+"/*.json")) != 2 {
+		t.Errorf("nowhere: %v\n%s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(source, "nowhere")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nowhere is somewhere: %v", err)
+	}
+
+	// Whoever refuses is quoted, and so is what is no answer of lakeFS.
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"id": "a/b"}`) }))
+	defer other.Close()
+	if out, err := runJob(other.URL, "nowhere"); err == nil || !strings.Contains(out, `lakeFS answers without an ID: {"id": "a/b"}`) {
+		t.Errorf("without an ID: %v\n%s", err, out)
+	}
 	write(t, c.path("/run/secrets/secret_access_key"), "wrong")
-	if out, err := job.CombinedOutput(); err == nil || !bytes.Contains(out, []byte("error authenticating request")) {
+	if out, err := runJob(lakeFS.URL, "nightly"); err == nil || !strings.Contains(out, "error authenticating request") {
 		t.Errorf("with a wrong key: %v\n%s", err, out)
 	}
 }

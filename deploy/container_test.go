@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"debug/buildinfo"
 	"encoding/pem"
 	"fmt"
+	"go/version"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +26,8 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
 	"github.com/opencontainers/go-digest"
 
 	"lakefs_import_exporter/lakefs/lakefstest"
@@ -33,6 +38,9 @@ const dockerfile = "docker/Dockerfile"
 // nobody is the user of the image. It owns nothing, and is in no other group.
 const nobody = 65534
 
+// port is the exporter's, wherever it runs.
+const port = 10470
+
 // image is what the Dockerfile makes: how a container of it starts, as far as that
 // can be told without building it.
 type image struct {
@@ -40,10 +48,11 @@ type image struct {
 	user       string
 	env        []string
 	entrypoint []string
+	ports      []string
 }
 
-// readImage reads the last stage of the Dockerfile, which must begin with nothing.
-func readImage(t *testing.T) image {
+// stages returns the stages of the Dockerfile.
+func stages(t *testing.T) []instructions.Stage {
 	t.Helper()
 	ast, err := parser.Parse(strings.NewReader(read(t, dockerfile)))
 	if err != nil {
@@ -53,7 +62,14 @@ func readImage(t *testing.T) image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := stages[len(stages)-1]
+	return stages
+}
+
+// readImage reads the last stage of the Dockerfile, which must begin with nothing.
+func readImage(t *testing.T) image {
+	t.Helper()
+	all := stages(t)
+	last := all[len(all)-1]
 	if last.BaseName != "scratch" {
 		t.Fatalf("the image is made from %s", last.BaseName)
 	}
@@ -71,6 +87,7 @@ func readImage(t *testing.T) image {
 		case *instructions.EntrypointCommand:
 			i.entrypoint = c.CmdLine
 		case *instructions.ExposeCommand:
+			i.ports = append(i.ports, c.Ports...)
 		default:
 			t.Fatalf("this test does not know what %s does to an image", command.Name())
 		}
@@ -210,6 +227,26 @@ func (c *container) check(args ...string) {
 	}
 }
 
+// runs starts the exporter with these arguments, and has it write into the folder
+// for its storage alone, if there is one.
+func (c *container) runs(args []string, storage string) {
+	c.t.Helper()
+	before := c.files()
+	startCommand(c.t, c.command(append(args, "--web.listen-address=127.0.0.1:0")...)).kill()
+	stored := false
+	for _, file := range c.files() {
+		switch {
+		case storage != "" && strings.HasPrefix("/"+file, storage):
+			stored = stored || strings.HasPrefix("/"+file, storage+"/")
+		case !slices.Contains(before, file):
+			c.t.Errorf("written: %s", file)
+		}
+	}
+	if stored != (storage != "") {
+		c.t.Errorf("nothing is stored in %s", storage)
+	}
+}
+
 // files returns what is in the container, with owner, rights, and size.
 func (c *container) files() []string {
 	c.t.Helper()
@@ -227,6 +264,83 @@ type imageConfig struct{}
 
 func (imageConfig) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
 	return ref, "", []byte(`{"os": "linux", "architecture": "amd64"}`), nil
+}
+
+// The Dockerfile's first stage does what it says: here, for another platform and with
+// what a clone of the repository has, in a folder in place of the root directory.
+func TestDockerfileBuilds(t *testing.T) {
+	need(t, "git")
+	clone, root := filepath.Join(t.TempDir(), "clone"), t.TempDir()
+	command := func(dir string, env []string, name string, args ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), name, args...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", cmd, err, out)
+		}
+		return string(out)
+	}
+	command(".", nil, "git", "clone", "--quiet", "..", clone)
+	ignored, err := ignorefile.ReadAll(strings.NewReader(read(t, dockerfile+".dockerignore")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file := range strings.Lines(".git\n" + command(clone, nil, "git", "ls-files")) {
+		if not, err := patternmatcher.MatchesOrParentMatches(strings.TrimSpace(file), ignored); err != nil || not {
+			t.Errorf("the build does not get %s (%v)", file, err)
+		}
+	}
+
+	for _, file := range []string{".tools/helm", "dist/SHA256SUMS", program, "config.yml", "data/imports.db", "imports/a.yml"} {
+		if not, err := patternmatcher.MatchesOrParentMatches(file, ignored); err != nil || !not {
+			t.Errorf("the build gets %s of whoever builds (%v)", file, err)
+		}
+	}
+
+	build := stages(t)[0]
+	toolchain := regexp.MustCompile(`(?m)^toolchain (.*)$`).FindStringSubmatch(read(t, "../go.mod"))[1]
+	from := regexp.MustCompile(`^golang:([0-9.]+)-`).FindStringSubmatch(build.BaseName)
+	if from == nil || version.Compare("go"+from[1], toolchain) < 0 || build.Platform != "$BUILDPLATFORM" {
+		t.Errorf("built from %s for %s, and go.mod wants %s", build.BaseName, build.Platform, toolchain)
+	}
+	dir, env := root, []string(nil)
+	for _, c := range build.Commands {
+		switch c := c.(type) {
+		case *instructions.WorkdirCommand:
+			dir = filepath.Join(root, c.Path)
+			command(root, nil, "mkdir", "-p", dir)
+		case *instructions.ArgCommand:
+			for _, arg := range c.Args {
+				env = append(env, arg.Key+"="+map[string]string{"TARGETOS": "darwin", "TARGETARCH": "arm64"}[arg.Key])
+			}
+		case *instructions.CopyCommand:
+			command(clone, nil, "cp", slices.Concat([]string{"-a"}, c.SourcePaths, []string{filepath.Join(dir, c.DestPath)})...)
+		case *instructions.RunCommand:
+			command(dir, env, "sh", "-c", strings.ReplaceAll(c.CmdLine[0], " /data", " "+root+"/data"))
+		default:
+			t.Fatalf("this test does not know what %s does", c.Name())
+		}
+	}
+	for _, copied := range readImage(t).copies {
+		if source := copied.SourcePaths[0]; !strings.HasPrefix(source, "/etc/ssl/") { // of golang's image
+			if _, err := os.Stat(filepath.Join(root, source)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	info, err := buildinfo.ReadFile(filepath.Join(dir, program))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []debug.BuildSetting{{Key: "GOOS", Value: "darwin"}, {Key: "GOARCH", Value: "arm64"}} {
+		if !slices.Contains(info.Settings, want) {
+			t.Errorf("not built for %s=%s", want.Key, want.Value)
+		}
+	}
+	if dirty := command(dir, nil, "git", "status", "--porcelain"); dirty != "" {
+		t.Errorf("its version would say that it is dirty:\n%s", dirty)
+	}
 }
 
 // What `docker build --check` would say.
@@ -259,6 +373,12 @@ func TestImage(t *testing.T) {
 	}
 	if !slices.Contains(c.image.env, "LAKEFS_IMPORT_EXPORTER_CONFIG_FILE=/etc/lakefs_import_exporter/config.yml") {
 		t.Errorf("the image's environment is %q", c.image.env)
+	}
+	if want := strconv.Itoa(port); !slices.Equal(c.image.ports, []string{want}) {
+		t.Errorf("the image says that it listens on %s", c.image.ports)
+	}
+	if help, err := c.command("--help").CombinedOutput(); err != nil || !bytes.Contains(help, []byte("--web.listen-address=:"+strconv.Itoa(port)+" ")) {
+		t.Errorf("the exporter listens elsewhere: %v\n%s", err, help)
 	}
 	certificates := c.path("/etc/ssl/certs/ca-certificates.crt")
 	write(t, certificates, read(t, certificates)+certificate)

@@ -54,6 +54,8 @@ type release struct {
 	policies        []*networking.NetworkPolicy
 	serviceMonitors []*monitoring.ServiceMonitor
 	rules           []*monitoring.PrometheusRule
+
+	manifests string // but for what TestChartShipsTheFiles compares
 }
 
 // template renders the chart as release "test" in namespace "data", in a cluster
@@ -87,6 +89,9 @@ func parseRelease(t *testing.T, manifests string) *release {
 		case "v1 ConfigMap":
 			c := strictly[core.ConfigMap](t, document)
 			r.configMaps[c.Name] = c
+			if strings.HasSuffix(c.Name, "-dashboard") {
+				delete(object, "data")
+			}
 		case "v1 PersistentVolumeClaim":
 			r.claims = append(r.claims, strictly[core.PersistentVolumeClaim](t, document))
 		case "v1 Service":
@@ -103,9 +108,14 @@ func parseRelease(t *testing.T, manifests string) *release {
 			r.serviceMonitors = append(r.serviceMonitors, strictly[monitoring.ServiceMonitor](t, document))
 		case "monitoring.coreos.com/v1 PrometheusRule":
 			r.rules = append(r.rules, strictly[monitoring.PrometheusRule](t, document))
+			delete(object, "spec")
 		default:
 			t.Fatalf("the chart has a %s, which this test knows nothing of", kind)
 		}
+		if document, err = kyaml.Marshal(object); err != nil {
+			t.Fatal(err)
+		}
+		r.manifests += "---\n" + string(document)
 	}
 }
 
@@ -133,45 +143,88 @@ func (r *release) pod(t *testing.T) (pod core.PodTemplateSpec, replicas int32) {
 	return pod, 0
 }
 
-// container returns the pod's container with its volumes mounted: what the
-// ConfigMaps have, and of every Secret those keys that the pod takes, each with
-// a certificate in it, which is good wherever a file of any kind is wanted.
-func (r *release) container(t *testing.T) *container {
+// secrets returns the Secrets that must exist for values, and their keys: those of
+// the last of the files that says so, and else of the chart itself.
+func secrets(t *testing.T, files ...string) map[string][]string {
+	t.Helper()
+	var values struct {
+		Secrets []struct {
+			Name string
+			Keys []string
+		}
+		WebConfig struct {
+			ExistingSecret string `yaml:"existingSecret"`
+			Key            string
+		} `yaml:"webConfig"`
+	}
+	for _, file := range append([]string{chart + "/values.yaml"}, files...) {
+		if err := yaml.Unmarshal([]byte(read(t, file)), &values); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys := map[string][]string{values.WebConfig.ExistingSecret: {values.WebConfig.Key}}
+	for _, s := range values.Secrets {
+		keys[s.Name] = s.Keys
+	}
+	return keys
+}
+
+// container returns the pod's container with its volumes mounted, in a cluster with
+// these Secrets: as a web config they have one that asks for nothing, and else a
+// certificate, which is good wherever a file of any kind is wanted.
+func (r *release) container(t *testing.T, secrets map[string][]string) *container {
 	t.Helper()
 	c := newContainer(t)
 	_, certificate := startTLSLakeFS(t)
 	pod, _ := r.pod(t)
-	volumes := map[string]core.Volume{}
+	// put puts a key of a Secret or ConfigMap where nobody else can read it.
+	put := func(path, content string, mode *int32) {
+		t.Helper()
+		write(t, path, content)
+		if err := errors.Join(os.Chown(path, 0, nobody), os.Chmod(path, os.FileMode(*mode))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	volumes := map[string]core.VolumeSource{}
 	for _, v := range pod.Spec.Volumes {
-		volumes[v.Name] = v
+		volumes[v.Name] = v.VolumeSource
+	}
+	for _, s := range r.statefulSets {
+		for _, claim := range s.Spec.VolumeClaimTemplates {
+			volumes[claim.Name] = core.VolumeSource{PersistentVolumeClaim: &core.PersistentVolumeClaimVolumeSource{}}
+		}
 	}
 	for _, mount := range pod.Spec.Containers[0].VolumeMounts {
 		at := c.path(mount.MountPath)
 		c.mkdir(at)
-		if mount.Name == "storage" {
+		switch v := volumes[mount.Name]; {
+		case v.PersistentVolumeClaim != nil:
 			if err := os.Chown(at, nobody, nobody); err != nil {
 				t.Fatal(err)
 			}
-			continue
-		}
-		v, ok := volumes[mount.Name]
-		if !ok {
-			t.Fatalf("no volume %s", mount.Name)
-		}
-		if v.Projected == nil {
-			continue
-		}
-		for _, source := range v.Projected.Sources {
-			if source.ConfigMap != nil {
-				for key, content := range r.configMaps[source.ConfigMap.Name].Data {
-					write(t, filepath.Join(at, key), content)
+		case v.Projected != nil:
+			for _, source := range v.Projected.Sources {
+				if source.ConfigMap != nil {
+					for key, content := range r.configMaps[source.ConfigMap.Name].Data {
+						put(filepath.Join(at, key), content, v.Projected.DefaultMode)
+					}
+					continue
 				}
-			}
-			if source.Secret != nil {
 				for _, item := range source.Secret.Items {
-					write(t, filepath.Join(at, item.Path), certificate)
+					if !slices.Contains(secrets[source.Secret.Name], item.Key) {
+						t.Fatalf("no Secret %s with a key %s", source.Secret.Name, item.Key)
+					}
+					put(filepath.Join(at, item.Path), certificate, v.Projected.DefaultMode)
 				}
 			}
+		case v.Secret != nil:
+			for _, key := range secrets[v.Secret.SecretName] {
+				put(filepath.Join(at, key), "{}", v.Secret.DefaultMode)
+			}
+		case v.ConfigMap != nil:
+			// Of the user's own: it is empty.
+		default:
+			t.Fatalf("no volume %s", mount.Name)
 		}
 	}
 	return c
@@ -197,6 +250,7 @@ func TestChart(t *testing.T) {
 				t.Errorf("helm lint: %v\n%s%s", err, out, errs)
 			}
 			r := template(t, "--values="+file)
+			golden(t, goldenOf(file, ".yaml"), r.manifests)
 			pod, replicas := r.pod(t)
 			checkPod(t, pod.Spec)
 			if len(r.deployments) == 1 && (replicas > 1 || r.deployments[0].Spec.Strategy.Type != apps.RecreateDeploymentStrategyType) {
@@ -217,9 +271,27 @@ func TestChart(t *testing.T) {
 					t.Error("the NetworkPolicy is not about the pods, both ways")
 				}
 			}
-			r.container(t).check(inPod(pod.Spec.Containers[0].Args, "0")...)
+			if s := r.services[0].Spec.Ports[0]; s.TargetPort.StrVal != pod.Spec.Containers[0].Ports[0].Name {
+				t.Errorf("the Service leads to port %s", s.TargetPort.StrVal)
+			}
+			r.container(t, secrets(t, file)).runs(inPod(pod.Spec.Containers[0].Args, "0"), storagePath(pod.Spec))
 		})
 	}
+}
+
+// goldenOf returns where what the chart makes of a file of values is kept.
+func goldenOf(values, ext string) string {
+	return filepath.Join("helm", strings.TrimSuffix(filepath.Base(values), "-values.yaml")+ext)
+}
+
+// storagePath returns where the storage of a pod is mounted, if it has one.
+func storagePath(pod core.PodSpec) string {
+	for _, m := range pod.Containers[0].VolumeMounts {
+		if m.Name == "storage" {
+			return m.MountPath
+		}
+	}
+	return ""
 }
 
 // contains reports whether all has every pair of some.
@@ -259,6 +331,7 @@ func checkPod(t *testing.T, pod core.PodSpec) {
 		"no variables of Services":    !*pod.EnableServiceLinks,
 		"no host":                     !pod.HostNetwork && !pod.HostPID && !pod.HostIPC,
 		"memory is bounded":           !c.Resources.Limits.Memory().IsZero(),
+		"listens where it says":       c.Ports[0].ContainerPort == port,
 		"is probed":                   c.StartupProbe != nil && c.ReadinessProbe != nil && c.LivenessProbe != nil,
 		"only storage can be written": !slices.ContainsFunc(c.VolumeMounts, func(m core.VolumeMount) bool { return !m.ReadOnly && m.Name != "storage" }),
 	} {
@@ -411,7 +484,7 @@ func TestChartShards(t *testing.T) {
 	}
 	// The exporter refuses to be what is not there, such as where Kubernetes does not
 	// say which pod it is.
-	shard := r.container(t)
+	shard := r.container(t, secrets(t))
 	shard.check(inPod(c.Args, "2")...)
 	for index, complaint := range map[string]string{"3": "--shard", "": `parsing ""`} {
 		cmd := shard.command(append(inPod(c.Args, index), "--config.check")...)
@@ -486,7 +559,7 @@ func TestChartProbes(t *testing.T) {
 			r := template(t, args...)
 			pod, _ := r.pod(t)
 			exporter := pod.Spec.Containers[0]
-			c := r.container(t)
+			c := r.container(t, map[string][]string{"lakefs-credentials": {"access_key_id", "secret_access_key"}, "exporter-web": {"web.yml"}})
 			if webConfig != "" {
 				write(t, c.path("/etc/lakefs_import_exporter_web/web.yml"), webConfig)
 			}
@@ -564,7 +637,7 @@ func TestChartRefuses(t *testing.T) {
 	}
 }
 
-// The notes have something to say in every case, and nothing that was left open.
+// The notes say what to do next, whatever the values.
 func TestChartNotes(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "chart")
 	for _, part := range []string{"Chart.yaml", "values.yaml", "templates/_helpers.tpl"} {
@@ -578,9 +651,7 @@ func TestChartNotes(t *testing.T) {
 		if err != nil || yaml.Unmarshal([]byte(out), &rendered) != nil {
 			t.Fatalf("%s: %v\n%s", file, err, errs)
 		}
-		if !strings.Contains(rendered.Notes, "port-forward") || strings.Contains(rendered.Notes, "<no value>") {
-			t.Errorf("%s:\n%s", file, rendered.Notes)
-		}
+		golden(t, goldenOf(file, ".txt"), rendered.Notes)
 	}
 	out, _, _ := helm(t, "template", "test", dir, "--set=storage.enabled=true,importApi.enabled=true")
 	if !strings.Contains(out, "WARNING: whoever is let in can register and unregister imports.") {

@@ -62,8 +62,8 @@ type process struct {
 }
 
 // listening is how Prometheus, Alertmanager and the exporter say that they are
-// ready, and where.
-var listening = regexp.MustCompile(`Listening on.* address=(127\.0\.0\.1:\d+)`)
+// ready, and where, in logfmt or JSON.
+var listening = regexp.MustCompile(`(?:Listening on.* address=|"address":")(127\.0\.0\.1:\d+)`)
 
 // start starts a program and waits until it listens. It is killed at the end
 // of the test; if that has failed, its log is printed.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const unitFile = "systemd/lakefs_import_exporter.service"
@@ -21,6 +23,63 @@ func unitSettings(t *testing.T) map[string][]string {
 		}
 	}
 	return settings
+}
+
+// Who changes the unit means to, since most of what stands there is missed by nobody
+// until it is too late.
+func TestUnitSettings(t *testing.T) {
+	want := map[string][]string{
+		"After":    {"network-online.target"},
+		"Wants":    {"network-online.target"},
+		"WantedBy": {"multi-user.target"},
+
+		"Description": {"Prometheus exporter of lakeFS imports"},
+		"Type":        {"exec"},
+		"ExecStart":   {"/usr/local/bin/lakefs_import_exporter --config.file=/etc/lakefs_import_exporter/config.yml --storage.path=/var/lib/lakefs_import_exporter"},
+		"ExecReload":  {"/bin/kill -HUP $MAINPID"},
+		"Restart":     {"on-failure"},
+		"RestartSec":  {"5s"},
+		"LoadCredential": {
+			"access_key_id:/etc/lakefs_import_exporter/access_key_id",
+			"secret_access_key:/etc/lakefs_import_exporter/secret_access_key",
+		},
+		"DynamicUser":        {"yes"},
+		"StateDirectory":     {"lakefs_import_exporter"},
+		"StateDirectoryMode": {"0700"},
+		"UMask":              {"0077"},
+		"LimitNOFILE":        {"16384"},
+		"MemoryMax":          {"512M"},
+		"TasksMax":           {"512"},
+
+		"CapabilityBoundingSet":   {""},
+		"LockPersonality":         {"yes"},
+		"MemoryDenyWriteExecute":  {"yes"},
+		"NoNewPrivileges":         {"yes"},
+		"PrivateDevices":          {"yes"},
+		"PrivateMounts":           {"yes"},
+		"PrivateTmp":              {"yes"},
+		"PrivateUsers":            {"yes"},
+		"ProtectClock":            {"yes"},
+		"ProtectControlGroups":    {"yes"},
+		"ProtectHome":             {"yes"},
+		"ProtectHostname":         {"yes"},
+		"ProtectKernelLogs":       {"yes"},
+		"ProtectKernelModules":    {"yes"},
+		"ProtectKernelTunables":   {"yes"},
+		"ProtectProc":             {"invisible"},
+		"ProtectSystem":           {"strict"},
+		"RemoveIPC":               {"yes"},
+		"RestrictAddressFamilies": {"AF_INET AF_INET6"},
+		"RestrictNamespaces":      {"yes"},
+		"RestrictRealtime":        {"yes"},
+		"RestrictSUIDSGID":        {"yes"},
+		"SystemCallArchitectures": {"native"},
+		"SystemCallErrorNumber":   {"EPERM"},
+		"SystemCallFilter":        {"@system-service", "~@privileged @resources"},
+	}
+	if diff := cmp.Diff(want, unitSettings(t)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", unitFile, diff)
+	}
 }
 
 // systemd finds nothing to say about the unit, and next to nothing that could be
