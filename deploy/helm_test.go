@@ -321,8 +321,8 @@ func checkPod(t *testing.T, pod core.PodSpec) {
 	}
 	c := pod.Containers[0]
 	for what, ok := range map[string]bool{
-		"runs as nobody":              *pod.SecurityContext.RunAsNonRoot && *pod.SecurityContext.RunAsUser == nobody,
-		"owns its storage":            *pod.SecurityContext.FSGroup == nobody,
+		"runs as nobody":              *pod.SecurityContext.RunAsNonRoot && isNobody(pod.SecurityContext.RunAsUser),
+		"owns its storage":            isNobody(pod.SecurityContext.FSGroup),
 		"seccomp":                     pod.SecurityContext.SeccompProfile.Type == core.SeccompProfileTypeRuntimeDefault,
 		"no more privileges":          !*c.SecurityContext.AllowPrivilegeEscalation,
 		"read-only root":              *c.SecurityContext.ReadOnlyRootFilesystem,
@@ -340,6 +340,10 @@ func checkPod(t *testing.T, pod core.PodSpec) {
 		}
 	}
 }
+
+// isNobody reports whether a pod runs as the user or group of the image, or has one of
+// the cluster's choice.
+func isNobody(id *int64) bool { return id == nil || *id == nobody }
 
 // What is shipped under deploy/ is what arrives in the cluster, rule by rule and
 // byte by byte.
@@ -439,6 +443,9 @@ func TestChartStorage(t *testing.T) {
 				t.Fatalf("%d claims, want %d", len(r.claims), want.claims)
 			}
 			for _, c := range r.claims {
+				if c.Annotations["helm.sh/resource-policy"] != "keep" {
+					t.Error("what was seen goes with the release")
+				}
 				if got := c.Spec.StorageClassName; !reflect.DeepEqual(got, want.storageClass) {
 					t.Errorf("storage class %v, want %v", got, want.storageClass)
 				}
