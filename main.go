@@ -283,11 +283,8 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 // listenAndServe answers requests until ctx is done, and lets those under way
 // end for a while then.
 func listenAndServe(ctx context.Context, handler http.Handler, f *toolkit.FlagConfig, logger log.Logger, slogger *slog.Logger) error {
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          stdlog.New(serverErrors{logger}, "", 0),
-	}
+	server := web.NewServer(handler)
+	server.ErrorLog = stdlog.New(serverErrors{logger}, "", 0)
 	failed := make(chan error, 1)
 	go func() {
 		failed <- toolkit.ListenAndServe(server, f, slogger)

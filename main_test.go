@@ -1002,7 +1002,7 @@ func TestWebConfig(t *testing.T) {
 			certificates(t, filepath.Join(dir, "web"))
 			write(t, dir, "web/web.yml", tc.yaml)
 			write(t, dir, "config.yml", watchYAML(t, dir, server, ref))
-			e := start(t, dir, nil, "--web.config.file=web/web.yml", "--web.enable-lifecycle")
+			e := start(t, dir, nil, "--web.config.file=web/web.yml", "--web.enable-lifecycle", importAPI, "--storage.path=data/")
 			// as returns a client that shows a certificate, if it has a name.
 			as := func(name string) *http.Client {
 				ca, err := os.ReadFile(filepath.Join(dir, "web", "ca.crt"))
@@ -1022,41 +1022,70 @@ func TestWebConfig(t *testing.T) {
 				t.Cleanup(transport.CloseIdleConnections)
 				return &http.Client{Transport: transport}
 			}
+			const newImport = "/api/v1/imports/my-repo/main/new"
+			requests := []struct {
+				line   string
+				status int
+			}{
+				{"GET /", 200},
+				{"GET /metrics", 200},
+				{"OPTIONS /metrics", 405},
+				{"GET /probe?target=" + ref.String(), 200},
+				{"GET /imports", 200},
+				{"GET /imports/page.css", 200},
+				{"GET /imports/nosuch", 404},
+				{"GET /api/v1/imports", 200},
+				{"GET /api/v1/imports/" + ref.String(), 200},
+				{"PUT " + newImport, 201},
+				{"POST " + newImport, 405},
+				{"DELETE " + newImport, 204},
+				{"GET /-/healthy", 200},
+				{"GET /-/ready", 200},
+				{"POST /-/reload", 200},
+				{"GET /-/reload", 405},
+				{"GET /debug/pprof/", 404},
+				{"GET /nosuch", 404},
+			}
 			if tc.tls {
 				if resp, _ := e.send(http.MethodGet, "/metrics"); resp.StatusCode != http.StatusBadRequest {
 					t.Errorf("without TLS: status %d", resp.StatusCode)
 				}
 				e.url = strings.Replace(e.url, "http:", "https:", 1)
 				for _, name := range []string{"", "other"} {
-					if resp, err := as(name).Get(e.url + "/metrics"); err == nil {
-						resp.Body.Close()
-						t.Errorf("with the certificate %q of a client: status %d", name, resp.StatusCode)
+					stranger := as(name)
+					for _, request := range requests {
+						method, path, _ := strings.Cut(request.line, " ")
+						req, err := http.NewRequestWithContext(t.Context(), method, e.url+path, nil)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if resp, err := stranger.Do(req); err == nil {
+							resp.Body.Close()
+							t.Errorf("%s with the certificate %q of a client: status %d", request.line, name, resp.StatusCode)
+						}
 					}
 				}
 				e.client = as("client")
 			}
-			for _, request := range []string{
-				"GET /metrics", "GET /api/v1/imports", "GET /api/v1/imports/my-repo/main/" + ref.ID,
-				"GET /", "GET /-/healthy", "GET /-/ready", "POST /-/reload",
+			for _, login := range []struct {
+				user, password string
+				good           bool
+			}{
+				{"", "", false}, {"prometheus", "", false}, {"prometheus", "wrong", false}, {"other", password, false}, {"prometheus", password, true},
 			} {
-				method, path, _ := strings.Cut(request, " ")
-				for _, login := range []struct {
-					user, password string
-					good           bool
-				}{
-					{"", "", false}, {"prometheus", "", false}, {"prometheus", "wrong", false}, {"other", password, false}, {"prometheus", password, true},
-				} {
+				for _, request := range requests {
+					method, path, _ := strings.Cut(request.line, " ")
 					resp, body := e.send(method, path, func(r *http.Request) {
 						if login.user != "" {
 							r.SetBasicAuth(login.user, login.password)
 						}
 					})
-					want := http.StatusOK
+					want := request.status
 					if tc.auth && !login.good {
 						want = http.StatusUnauthorized
 					}
 					if resp.StatusCode != want || want == http.StatusUnauthorized && body != "Unauthorized\n" {
-						t.Errorf("%s as %q with %q: got %d %s, want %d", request, login.user, login.password, resp.StatusCode, body, want)
+						t.Errorf("%s as %q with %q: got %d %s, want %d", request.line, login.user, login.password, resp.StatusCode, body, want)
 					}
 				}
 			}
@@ -1064,7 +1093,25 @@ func TestWebConfig(t *testing.T) {
 	}
 }
 
-// In JSON, whatever is logged is JSON.
+// The program bounds what it takes of a request, and not net/http alone.
+func TestHeaderTooLarge(t *testing.T) {
+	t.Parallel()
+	e, _ := watching(t, newLakeFS(t, lakefstest.Options{}), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, e.url+"/-/healthy", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Large", strings.Repeat("x", http.DefaultMaxHeaderBytes/2))
+	resp, err := e.client.Do(req)
+	if err != nil {
+		return // It hung up before it had read it all.
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
 // Whoever connects and leaves, as TCP probes do, is no news; whoever speaks
 // something else than TLS is.
 func TestTCPProbesAreNoNews(t *testing.T) {
@@ -1096,6 +1143,7 @@ func TestTCPProbesAreNoNews(t *testing.T) {
 	}
 }
 
+// In JSON, whatever is logged is JSON.
 func TestJSONLog(t *testing.T) {
 	t.Parallel()
 	server := newLakeFS(t, lakefstest.Options{})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -63,12 +64,15 @@ func (h *handler) putImport(w http.ResponseWriter, r *http.Request) {
 	}
 	settings, err := readSettings(http.MaxBytesReader(w, r.Body, maxSettingsBytes))
 	if err != nil {
-		status := http.StatusBadRequest
+		status, message := http.StatusBadRequest, err.Error()
 		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+		switch {
+		case errors.As(err, &tooLarge):
 			status = http.StatusRequestEntityTooLarge
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			status, message = http.StatusRequestTimeout, "took too long to arrive"
 		}
-		h.writeError(w, status, "body: "+err.Error())
+		h.writeError(w, status, "body: "+message)
 		return
 	}
 	imp, err := settings.of(key)

@@ -2,7 +2,6 @@ package web
 
 import (
 	"cmp"
-	"context"
 	"math"
 	"net/http"
 	"slices"
@@ -40,13 +39,9 @@ func (h *handler) metricsHandler() http.Handler {
 		if err != nil {
 			timeout = defaultTimeout
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), timeout)
-		defer cancel()
-		h.Collector.Poll(ctx)
-		if r.Context().Err() != nil {
-			return // the client hung up
+		if poll(w, r, timeout, h.Collector.Poll) {
+			metrics.ServeHTTP(w, r)
 		}
-		metrics.ServeHTTP(w, r)
 	}))
 }
 

@@ -27,11 +27,9 @@ func (h *handler) probe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	snapshot := h.Collector.Probe(ctx, key)
-	if r.Context().Err() != nil {
-		return // the client hung up
+	var snapshot *collector.Snapshot
+	if !poll(w, r, timeout, func(ctx context.Context) { snapshot = h.Collector.Probe(ctx, key) }) {
+		return
 	}
 	promhttp.HandlerFor(snapshot, promhttp.HandlerOpts{
 		ErrorLog:          errorLogger{h.Logger},

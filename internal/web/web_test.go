@@ -85,9 +85,7 @@ func newWorldWith(t *testing.T, collectorOptions collector.Options, change ...fu
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	w.handler, w.url = handler, server.URL
+	w.handler, w.url = handler, serve(t, handler, (*httptest.Server).Start).URL
 	return w
 }
 
