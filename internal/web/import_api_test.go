@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -156,6 +157,9 @@ func TestImportAPIErrors(t *testing.T) {
 		{name: "a number for a label", path: apiPath + "x?server=prod", body: `{"labels": {"team": 7}}`, status: 400, message: `body: labels: must be a string, not number`},
 		{name: "forbidden label", path: apiPath + "x?server=prod", body: `{"labels": {"job": "x"}}`, status: 400, message: `label \"job\": the name is reserved`},
 		{name: "bad label", path: apiPath + "x?server=prod", body: `{"labels": {"a-b": "x"}}`, status: 400, message: `label \"a-b\": must match ^[a-zA-Z_][a-zA-Z0-9_]*$`},
+		{name: "too many labels", path: apiPath + "x?server=prod", body: manyLabels(33, 1), status: 400, message: `labels: there are 33, 32 are permitted`},
+		{name: "too long labels", path: apiPath + "x?server=prod", body: `{"labels": {"team": "` + strings.Repeat("x", 4093) + `"}}`, status: 400, message: `labels: names and values have 4097 bytes in all, 4096 are permitted`},
+		{name: "too long a branch", path: "/api/v1/imports/my-repo/" + strings.Repeat("x", 1025) + "/x?server=prod", status: 400, message: `branch: is 1025 bytes long, 1024 are permitted`},
 		{name: "too large", path: apiPath + "x?server=prod", body: `{"labels": {"a": "` + strings.Repeat("x", 1<<16) + `"}}`, status: 413, message: `body: http: request body too large`},
 		{
 			name: "another branch", path: "/api/v1/imports/my-repo/dev/a?server=prod", status: 409,
@@ -183,6 +187,28 @@ func TestImportAPIErrors(t *testing.T) {
 	}
 	if after, _ := w.ask(http.MethodGet, "/api/v1/imports", ""); after != before {
 		t.Errorf("GET answered %d before and %d after", before, after)
+	}
+}
+
+// manyLabels is a body with n labels that have size bytes each.
+func manyLabels(n, size int) string {
+	labels := make([]string, n)
+	for i := range labels {
+		name := fmt.Sprintf("l%02d", i)
+		labels[i] = fmt.Sprintf("%q: %q", name, strings.Repeat("x", max(size-len(name), 0)))
+	}
+	return `{"labels": {` + strings.Join(labels, ", ") + `}}`
+}
+
+// What is just small enough is taken.
+func TestImportAPIBounds(t *testing.T) {
+	w, _ := newAPIWorld(t, nil)
+	path := "/api/v1/imports/my-repo/" + strings.Repeat("x", maxBranchBytes) + "/x?server=prod"
+	if status, body := w.ask(http.MethodPut, path, manyLabels(maxLabels, maxLabelBytes/maxLabels)); status != http.StatusCreated {
+		t.Error(status, body)
+	}
+	if status, body := w.ask(http.MethodGet, "/metrics", ""); status != http.StatusOK || !strings.Contains(body, `,l31="`) {
+		t.Errorf("status %d, and no such series", status)
 	}
 }
 
@@ -314,7 +340,7 @@ func FuzzTarget(f *testing.F) {
 func FuzzSettings(f *testing.F) {
 	for _, seed := range []string{
 		"", "{}", "null", `{"expected_objects": 7, "no_progress_after": "2h", "labels": {"team": "a"}}`,
-		`{"labels": {"job": ""}}`, `{"labels": null}`, `{"expected_objects": 1e9}`, `{"no_progress_after": "292y"}`, "[", `{"a":1}`, "{}x",
+		`{"labels": {"job": ""}}`, `{"labels": null}`, manyLabels(maxLabels+1, 1), manyLabels(2, maxLabelBytes), `{"expected_objects": 1e9}`, `{"no_progress_after": "292y"}`, "[", `{"a":1}`, "{}x",
 	} {
 		f.Add(seed)
 	}

@@ -13,8 +13,14 @@ import (
 	"lakefs_import_exporter/collector"
 )
 
-// maxSettingsBytes bounds the body of a PUT.
-const maxSettingsBytes = 64 << 10
+// What an import that comes over the API may have, since it is kept in memory,
+// on disk and in Prometheus.
+const (
+	maxSettingsBytes = 64 << 10 // the body of a PUT
+	maxLabels        = 32
+	maxLabelBytes    = 4 << 10 // names and values of all
+	maxBranchBytes   = 1 << 10 // to lakeFS, a branch may be of any length
+)
 
 // settings are the body of a PUT. What is left out, or null, is as in the config.
 type settings struct {
@@ -64,6 +70,9 @@ func explain(err error) error {
 // of returns the import of key with the settings s. The error names the first
 // that is wrong.
 func (s settings) of(key collector.Key) (imp collector.Import, err error) {
+	if err := s.bounded(key); err != nil {
+		return imp, err
+	}
 	imp = collector.Import{Key: key, NoProgressAfter: collector.DefaultNoProgressAfter, Labels: s.Labels}
 	if s.ExpectedObjects != nil {
 		if *s.ExpectedObjects < 1 {
@@ -79,4 +88,21 @@ func (s settings) of(key collector.Key) (imp collector.Import, err error) {
 		imp.NoProgressAfter = time.Duration(d)
 	}
 	return imp, imp.Validate()
+}
+
+// bounded reports the first of what is unbounded elsewhere that is too much.
+func (s settings) bounded(key collector.Key) error {
+	size := 0
+	for name, value := range s.Labels {
+		size += len(name) + len(value)
+	}
+	switch {
+	case len(key.Branch) > maxBranchBytes:
+		return fmt.Errorf("branch: is %d bytes long, %d are permitted", len(key.Branch), maxBranchBytes)
+	case len(s.Labels) > maxLabels:
+		return fmt.Errorf("labels: there are %d, %d are permitted", len(s.Labels), maxLabels)
+	case size > maxLabelBytes:
+		return fmt.Errorf("labels: names and values have %d bytes in all, %d are permitted", size, maxLabelBytes)
+	}
+	return nil
 }
