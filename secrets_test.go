@@ -4,11 +4,15 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -239,7 +243,7 @@ func TestSecrets(t *testing.T) {
 
 	good := "servers:\n" + config.String() + "imports:\n" + imports.String()
 	write(t, dir, "config.yml", good)
-	e := start(t, dir, nil, "--log.level=debug", "--web.enable-lifecycle")
+	e := start(t, dir, nil, "--log.level=debug", "--web.enable-lifecycle", "--storage.path=imports.db")
 
 	said := map[string]string{}
 	ask := func(method, path string, change ...func(*http.Request)) {
@@ -250,12 +254,14 @@ func TestSecrets(t *testing.T) {
 	openMetrics := func(r *http.Request) { r.Header.Set("Accept", "application/openmetrics-text") }
 	ask(http.MethodGet, "/metrics")
 	ask(http.MethodGet, "/metrics", openMetrics)
-	for _, path := range []string{"/", "/-/healthy", "/-/ready", "/nosuch", "/api/v1/imports"} {
+	for _, path := range []string{"/", "/-/healthy", "/-/ready", "/nosuch", "/api/v1/imports", "/imports"} {
 		ask(http.MethodGet, path)
 	}
+	said["GET /imports"] = html.UnescapeString(said["GET /imports"])
 	for _, id := range ways {
 		for _, server := range []string{"basic", "bearer", "headers", "oauth2", "oauth2-token", "proxy"} {
 			ask(http.MethodGet, "/api/v1/imports/my-repo/main/"+id+"?server="+server)
+			ask(http.MethodGet, "/probe?target=my-repo/main/"+id+"&server="+server)
 		}
 	}
 	// A config that is broken where a secret stands, in every way to break it.
@@ -298,7 +304,16 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("nothing in the log about server %s", server)
 		}
 	}
-	said["stdout"], said["stderr"] = e.stdout.String(), e.stderr.String()
+	stored, err := os.ReadFile(filepath.Join(dir, "imports.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range map[string]string{"page": said["GET /imports"], "storage": string(stored)} {
+		if !strings.Contains(text, "<secret>") && !strings.Contains(text, `\u003csecret\u003e`) {
+			t.Errorf("no secret was blotted out of the %s", what)
+		}
+	}
+	said["stdout"], said["stderr"], said["storage"] = e.stdout.String(), e.stderr.String(), string(stored)
 	for where, text := range said {
 		for needle, what := range needles {
 			for _, written := range forms(needle) {
@@ -311,10 +326,13 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// forms returns the ways in which s may be written in logs, JSON and metrics.
-func forms(s string) []string {
-	plain, escaped := quoted(s)
-	html, _ := json.Marshal(s)
-	all := []string{s, strings.Trim(plain, `"`), strings.Trim(escaped, `"`), strings.Trim(string(html), `"`), url.QueryEscape(s), url.PathEscape(s)}
+// forms returns the ways in which s may be written in logs, JSON and metrics,
+// also where it was quoted before.
+func forms(s string) (all []string) {
+	for _, s := range []string{s, strings.Trim(strconv.Quote(s), `"`)} {
+		plain, escaped := quoted(s)
+		asHTML, _ := json.Marshal(s)
+		all = append(all, s, strings.Trim(plain, `"`), strings.Trim(escaped, `"`), strings.Trim(string(asHTML), `"`), url.QueryEscape(s), url.PathEscape(s))
+	}
 	return slices.Compact(all)
 }

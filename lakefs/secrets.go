@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -63,7 +64,8 @@ func parts(value string) []string {
 	return all
 }
 
-// redact blots the secrets out of text, as they are and as JSON has them.
+// redact blots the secrets out of text: as they are, as JSON has them, and as
+// net/http quotes what it does not understand of an answer.
 func (s *secrets) redact(text string) string {
 	if text == "" {
 		return ""
@@ -76,7 +78,8 @@ func (s *secrets) redact(text string) string {
 				continue
 			}
 			escaped, _ := json.Marshal(secret) // a string is always valid
-			for _, form := range []string{secret, string(escaped[1 : len(escaped)-1])} {
+			quoted := strconv.Quote(secret)
+			for _, form := range []string{secret, string(escaped[1 : len(escaped)-1]), quoted[1 : len(quoted)-1]} {
 				text = strings.ReplaceAll(text, form, "<secret>")
 			}
 		}
