@@ -1093,6 +1093,24 @@ func TestWebConfig(t *testing.T) {
 	}
 }
 
+// An import API that anybody may use is worth a warning, one with a password is not.
+func TestOpenImportAPI(t *testing.T) {
+	t.Parallel()
+	lakeFS := newLakeFS(t, lakefstest.Options{})
+	for yaml, want := range map[string]int{
+		"{}\n": 1,
+		"basic_auth_users: {prometheus: $2a$04$Ob3QmnVY5/5Xe1R5KzNQ6eHDybxv37QaoRJxPL5SItZxHRJYKaLAO}\n": 0,
+	} {
+		dir := t.TempDir()
+		write(t, dir, "config.yml", watchYAML(t, dir, lakeFS))
+		write(t, dir, "web.yml", yaml)
+		e := start(t, dir, nil, importAPI, "--storage.path=data/", "--web.config.file=web.yml")
+		if got := strings.Count(e.stderr.String(), "Whoever reaches the exporter can register and unregister imports"); got != want {
+			t.Errorf("%s: %d warnings, want %d", yaml, got, want)
+		}
+	}
+}
+
 // The program bounds what it takes of a request, and not net/http alone.
 func TestHeaderTooLarge(t *testing.T) {
 	t.Parallel()
