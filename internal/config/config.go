@@ -22,7 +22,7 @@ import (
 const (
 	envEndpoint = "LAKECTL_SERVER_ENDPOINT_URL"
 	envKeyID    = "LAKECTL_CREDENTIALS_ACCESS_KEY_ID"
-	envSecret   = "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"
+	envSecret   = "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY" //nolint:gosec // G101: the name of a variable
 )
 
 // file is the config file as it is written.

@@ -111,7 +111,7 @@ func (a *rendered) render(metrics http.Handler, r *http.Request) {
 func (a *rendered) writePlain(w io.Writer) {
 	z, err := gzip.NewReader(bytes.NewReader(a.compressed.Bytes()))
 	if err == nil {
-		_, _ = io.Copy(w, z) // the client may have hung up
+		_, _ = io.Copy(w, z) //nolint:gosec // G110: it was compressed here. The client may have hung up.
 	}
 }
 
