@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -84,6 +85,9 @@ func environment(project *types.Project, service string) map[string]string {
 // nothing is mounted that is not there.
 func TestComposeIsSafe(t *testing.T) {
 	project := compose(t)
+	if project.Name != "lakefs-imports" { // not as the folder, which is no good name for containers
+		t.Errorf("the project is called %s", project.Name)
+	}
 	if got := slices.Sorted(slices.Values(project.ServiceNames())); !slices.Equal(got, []string{"alertmanager", "exporter", "grafana", "import", "lakefs", "prometheus"}) {
 		t.Errorf("services: %q", got)
 	}
@@ -96,7 +100,11 @@ func TestComposeIsSafe(t *testing.T) {
 		if !slices.Equal(s.CapDrop, []string{"ALL"}) || s.CapAdd != nil || s.Privileged || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 			t.Errorf("%s has rights that it has no use for", name)
 		}
-		if (s.Restart == types.RestartPolicyNo) != (name == "import") || s.Restart == "" {
+		restart := types.RestartPolicyUnlessStopped
+		if name == "import" {
+			restart = types.RestartPolicyNo
+		}
+		if s.Restart != restart {
 			t.Errorf("%s: restart: %s", name, s.Restart)
 		}
 		if s.Build == nil && !regexp.MustCompile(`:v?\d+\.\d+\.\d+$`).MatchString(s.Image) {
@@ -143,6 +151,19 @@ func TestComposeIsWired(t *testing.T) {
 				// To a browser as to another service: the page links to both.
 				return port == p.Published && port == strconv.Itoa(int(p.Target))
 			})
+	}
+	// People find what they are told of.
+	published, told := map[string]bool{}, map[string]bool{}
+	for _, s := range project.Services {
+		for _, p := range s.Ports {
+			published[p.Published] = true
+		}
+	}
+	for _, m := range regexp.MustCompile(`localhost:(\d+)`).FindAllStringSubmatch(read(t, "docker/README.md")+read(t, "docker/import.sh"), -1) {
+		told[m[1]] = true
+	}
+	if !maps.Equal(published, told) {
+		t.Errorf("the README has ports %v, and the services %v", told, published)
 	}
 	var exporter struct {
 		Servers []struct {

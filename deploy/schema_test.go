@@ -1,0 +1,223 @@
+package deploy_test
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
+)
+
+// valuesSchema is the chart's, read as helm does.
+func valuesSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(read(t, chart+"/values.schema.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("values.schema.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// faults returns where a schema finds fault with values that have only what is at
+// path.
+func faults(schema *jsonschema.Schema, path string, value any) (at []string) {
+	keys := strings.Split(path, "/")[1:]
+	for _, key := range slices.Backward(keys) {
+		if key == "0" {
+			value = []any{value}
+		} else {
+			value = map[string]any{key: value}
+		}
+	}
+	var add func(*jsonschema.ValidationError)
+	add = func(err *jsonschema.ValidationError) {
+		if len(err.Causes) == 0 {
+			at = append(at, "/"+strings.Join(err.InstanceLocation, "/"))
+		}
+		for _, cause := range err.Causes {
+			add(cause)
+		}
+	}
+	if invalid := (*jsonschema.ValidationError)(nil); errors.As(schema.Validate(value), &invalid) {
+		add(invalid)
+	}
+	return at
+}
+
+// Whatever has a default has a type, and no value is taken that the chart does not
+// know.
+func TestChartSchemaTypes(t *testing.T) {
+	// As Kubernetes and the exporter have them, who look at them themselves.
+	open := []string{
+		"/affinity", "/podSecurityContext", "/resources", "/securityContext", "/config/servers/0/basic_auth",
+		"/networkPolicy/dns/to/0", "/networkPolicy/lakefs/to/0", "/networkPolicy/prometheus/0",
+		"/serviceMonitor/authorization", "/serviceMonitor/basicAuth", "/serviceMonitor/tlsConfig",
+	}
+	schema := valuesSchema(t)
+	refuses := func(path string, value any, at string) {
+		t.Helper()
+		if !slices.Contains(faults(schema, path, value), at) {
+			t.Errorf("%s: takes %v", path, value)
+		}
+	}
+	var look func(path string, value any)
+	look = func(path string, value any) {
+		switch v := value.(type) {
+		case map[string]any:
+			refuses(path, "text", path)
+			if slices.Contains(open, path) {
+				return
+			}
+			if len(v) == 0 {
+				refuses(path, map[string]any{"nope": 1}, path+"/nope")
+			} else if !strings.HasPrefix(path, "/dashboard/") { // labels and annotations
+				refuses(path, map[string]any{"nope": 1}, path)
+			}
+			for key, value := range v {
+				look(path+"/"+key, value)
+			}
+		case []any:
+			refuses(path, "text", path)
+			refuses(path, []any{[]any{}}, path+"/0")
+			if len(v) > 0 {
+				look(path+"/0", v[0])
+			}
+		default:
+			refuses(path, map[string]any{}, path)
+		}
+	}
+	var defaults map[string]any
+	if err := yaml.Unmarshal([]byte(read(t, chart+"/values.yaml")), &defaults); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range defaults {
+		look("/"+key, value)
+	}
+	refuses("/nope", 1, "/")
+}
+
+// What is of the right type and wrong nevertheless.
+func TestChartSchemaRefuses(t *testing.T) {
+	long := strings.Repeat("x", 254)
+	durations := []any{"", "5", "5x", "-5s", 5}
+	ports := []any{0, 65536, 1.5}
+	schema := valuesSchema(t)
+	for path, wrong := range map[string][]any{
+		"/image/repository":         {""},
+		"/image/digest":             {"sha256:123", "latest"},
+		"/image/pullPolicy":         {"", "Sometimes"},
+		"/image/pullSecrets/0":      {map[string]any{}, map[string]any{"name": "x", "nope": 1}},
+		"/image/pullSecrets/0/name": {"", "My_Secret", long, 1},
+		"/nameOverride":             {"Imports", "-imports", "imports-", "1"},
+		"/fullnameOverride":         {"Imports", "-imports", "imports-", "1"},
+
+		"/config":                                   {map[string]any{}, map[string]any{"servers": []any{}, "nope": 1}},
+		"/config/servers":                           {[]any{}},
+		"/config/servers/0":                         {map[string]any{}, map[string]any{"endpoint_url": "http://x", "nope": 1}},
+		"/config/servers/0/name":                    {"", strings.Repeat("x", 129)},
+		"/config/servers/0/endpoint_url":            {"", "x", "ftp://x", "http://", "http://a:b@x", "http://x?y", "http://x#y", "http://x/a@b"},
+		"/config/servers/0/timeout":                 durations,
+		"/config/servers/0/max_concurrent_requests": {0, 1.5, "1"},
+		"/config/servers/0/authorization":           {"x"},
+		"/config/servers/0/oauth2":                  {"x"},
+		"/config/servers/0/tls_config":              {"x"},
+		"/config/servers/0/http_headers":            {"x"},
+		"/config/servers/0/proxy_connect_header":    {"x"},
+		"/config/servers/0/bearer_token":            {1},
+		"/config/servers/0/bearer_token_file":       {1},
+		"/config/servers/0/proxy_url":               {1},
+		"/config/servers/0/no_proxy":                {1},
+		"/config/servers/0/proxy_from_environment":  {"x"},
+		"/config/servers/0/follow_redirects":        {"x"},
+		"/config/servers/0/enable_http2":            {"x"},
+
+		"/config/imports/0": {
+			map[string]any{"repository": "my-repo", "branch": "main"}, map[string]any{"repository": "my-repo", "id": "x"},
+			map[string]any{"branch": "main", "id": "x"}, map[string]any{"repository": "my-repo", "branch": "main", "id": "x", "nope": 1},
+		},
+		"/config/imports/0/repository":          {"", "My_Repo", "ab", "-abc", 1},
+		"/config/imports/0/branch":              {"", "a/b", "-a", 1},
+		"/config/imports/0/id":                  {"", "a/b", strings.Repeat("x", 129), 1},
+		"/config/imports/0/server":              {"", 1},
+		"/config/imports/0/expected_objects":    {0, 1.5, "1"},
+		"/config/imports/0/no_progress_after":   durations,
+		"/config/imports/0/labels":              {"x", map[string]any{"__name__": "x"}, map[string]any{"a-b": "x"}, map[string]any{"1": "x"}, map[string]any{"": "x"}},
+		"/config/imports/0/labels/team":         {1},
+		"/config/import_files/0":                {"imports/*", "imports/*.txt", 1},
+		"/config/repositories/0":                {map[string]any{}, map[string]any{"repository": "my-repo", "nope": 1}},
+		"/config/repositories/0/repository":     {"", "My_Repo", "ab", "-abc", 1},
+		"/config/repositories/0/server":         {"", 1},
+		"/config/repositories/0/max_import_age": durations,
+		"/config/repositories/0/labels":         {"x", map[string]any{"__name__": "x"}, map[string]any{"a-b": "x"}},
+		"/config/repositories/0/labels/team":    {1},
+
+		"/secrets/0":             {map[string]any{"name": "x", "keys": []any{"x"}, "nope": 1}, map[string]any{"name": "x"}, map[string]any{"keys": []any{"x"}}},
+		"/secrets/0/name":        {"", "My_Secret", "x-", long},
+		"/secrets/0/keys":        {[]any{}},
+		"/secrets/0/keys/0":      {"", "a/b"},
+		"/storage/retention":     durations,
+		"/storage/size":          {"", "1 GB", "-1"},
+		"/storage/accessModes":   {[]any{}},
+		"/storage/accessModes/0": {"ReadWriteMany", "ReadOnlyMany"},
+		"/importApi/maxImports":  {0, 1.5},
+		"/webConfig/key":         {""},
+		"/replicas":              {-1, 0.5},
+		"/shards":                {0, 1.5},
+		"/log/level":             {"", "loud"},
+		"/log/format":            {"", "xml"},
+		"/extraArgs/0":           {"x", "-x"},
+
+		"/service/type":                 {"", "ExternalName"},
+		"/service/port":                 ports,
+		"/serviceMonitor/enabled":       {"", "maybe"},
+		"/serviceMonitor/interval":      durations,
+		"/serviceMonitor/scrapeTimeout": durations,
+		"/serviceMonitor/scheme":        {"", "ftp"},
+		"/prometheusRule/enabled":       {"", "maybe"},
+		"/prometheusRule/runbookPrefix": {"x", "https://x", "https://x y/", "https://x#y/", `https://x"/`, "https://x'/"},
+		"/networkPolicy/dns/ports":      {[]any{}},
+		"/networkPolicy/dns/ports/0":    ports,
+		"/networkPolicy/lakefs/ports/0": ports,
+	} {
+		for n, value := range wrong {
+			t.Run(path+" "+strconv.Itoa(n), func(t *testing.T) {
+				if at := faults(schema, path, value); !slices.Contains(at, path) {
+					t.Errorf("takes %v, with fault at %q", value, at)
+				}
+			})
+		}
+	}
+}
+
+// Every word that is a choice, and what an umbrella chart passes on to all its charts.
+func TestChartSchemaTakes(t *testing.T) {
+	schema := valuesSchema(t)
+	for path, right := range map[string][]any{
+		"/global":                 {map[string]any{"imageRegistry": "registry.example.com"}},
+		"/image/pullPolicy":       {"Always", "IfNotPresent", "Never"},
+		"/log/format":             {"logfmt", "json"},
+		"/log/level":              {"debug", "info", "warn", "error"},
+		"/prometheusRule/enabled": {"auto", true, false},
+		"/service/type":           {"ClusterIP", "NodePort", "LoadBalancer"},
+		"/serviceMonitor/enabled": {"auto", true, false},
+		"/serviceMonitor/scheme":  {"http", "https"},
+		"/storage/accessModes/0":  {"ReadWriteOnce", "ReadWriteOncePod"},
+	} {
+		for _, value := range right {
+			if at := faults(schema, path, value); at != nil {
+				t.Errorf("%s: does not take %v", path, value)
+			}
+		}
+	}
+}
