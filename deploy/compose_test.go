@@ -1,12 +1,15 @@
 package deploy_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -349,7 +352,6 @@ func TestComposeImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(lakeFS.Close)
-	lakeFS.AddRepository("my-repo")
 
 	c := newContainer(t)
 	for target, source := range mounts(project, "exporter") {
@@ -381,9 +383,33 @@ func TestComposeImport(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
+	// lakefstest makes no repositories over HTTP, and imports from nowhere in particular.
+	endpoint, err := url.Parse(lakeFS.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	toLakeFS, front := httputil.NewSingleHostReverseProxy(endpoint), http.NewServeMux()
+	front.HandleFunc("POST /api/v1/repositories", func(w http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err == nil && string(body) == `{"name": "my-repo", "storage_namespace": "local://my-repo", "default_branch": "main"}` {
+			lakeFS.AddRepository("my-repo")
+		}
+	})
+	front.HandleFunc("POST /api/v1/repositories/my-repo/branches/main/import", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		from := regexp.MustCompile(`"path": "local://` + source + `/(\w+)/", "destination": "(\w+)/"`).FindSubmatch(body)
+		if err != nil || from == nil || !bytes.Equal(from[1], from[2]) {
+			http.Error(w, "imports from elsewhere", http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		toLakeFS.ServeHTTP(w, r)
+	})
+	server := httptest.NewServer(front)
+	defer server.Close()
+
 	// An earlier run was broken off.
 	write(t, filepath.Join(source, job.Command[0]+".new", "half"), "")
-	out, err := runJob(lakeFS.URL, job.Command...)
+	out, err := runJob(server.URL, job.Command...)
 	said := regexp.MustCompile(`^import ([0-9a-v]{20}) of `).FindStringSubmatch(out)
 	if err != nil || said == nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -394,7 +420,7 @@ func TestComposeImport(t *testing.T) {
 			exporter.hasSample(`lakefs_import_ingested_objects{.*import_id="`+said[1]+`".*team="ingest"} 50000`),
 			exporter.hasSample(`lakefs_import_expected_objects{.*import_id="`+said[1]+`".*} 50000`))
 	})
-	if files := glob(t, source+"/*/*"); len(files) != 50_000 {
+	if files := glob(t, filepath.Join(source, job.Command[0], "*")); len(files) != 50_000 {
 		t.Errorf("the job has made %d files to import", len(files))
 	}
 	if left, err := filepath.Glob(imports + "/*.new"); err != nil || left != nil {
@@ -402,7 +428,7 @@ func TestComposeImport(t *testing.T) {
 	}
 
 	// An import of what is not there fails, and is watched.
-	out, err = runJob(lakeFS.URL, "nowhere")
+	out, err = runJob(server.URL, "nowhere")
 	if err != nil || !strings.Contains(out, " is watched: ") || len(glob(t, imports+"/*.json")) != 2 {
 		t.Errorf("nowhere: %v\n%s", err, out)
 	}
@@ -416,8 +442,18 @@ func TestComposeImport(t *testing.T) {
 	if out, err := runJob(other.URL, "nowhere"); err == nil || !strings.Contains(out, `lakeFS answers without an ID: {"id": "a/b"}`) {
 		t.Errorf("without an ID: %v\n%s", err, out)
 	}
+	// Who gives no folder gets no import, and none is said to be watched that is not.
+	if out, err := runJob(server.URL); err == nil {
+		t.Errorf("no folder:\n%s", out)
+	}
+	if err := os.RemoveAll(imports); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := runJob(server.URL, "nowhere"); err == nil {
+		t.Errorf("nothing to tell the exporter by:\n%s", out)
+	}
 	write(t, c.path("/run/secrets/secret_access_key"), "wrong")
-	if out, err := runJob(lakeFS.URL, "nightly"); err == nil || !strings.Contains(out, "error authenticating request") {
+	if out, err := runJob(server.URL, "nightly"); err == nil || !strings.Contains(out, "error authenticating request") {
 		t.Errorf("with a wrong key: %v\n%s", err, out)
 	}
 }

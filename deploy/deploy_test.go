@@ -345,6 +345,7 @@ func TestAlertsAgreeWithStates(t *testing.T) {
 					series = append(series, seriesOf(name, labels, strconv.FormatFloat(v, 'f', -1, 64)+"x180"))
 				}
 			}
+			t.Parallel()
 			assertFiring(t, series, at, want)
 		})
 	}
