@@ -121,6 +121,7 @@ func dial(t *testing.T, server *httptest.Server) *net.TCPConn {
 // for.
 func TestClientThatStopsReading(t *testing.T) {
 	w := newWorld(t)
+	w.addLakeFS("prod")
 	for _, path := range []string{"/metrics", "/probe?target=my-repo/main/x", "/imports", "/nosuch"} {
 		t.Run(path, func(t *testing.T) {
 			closed := make(chan struct{})
