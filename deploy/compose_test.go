@@ -389,7 +389,7 @@ func TestComposeImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	toLakeFS, front := httputil.NewSingleHostReverseProxy(endpoint), http.NewServeMux()
-	front.HandleFunc("POST /api/v1/repositories", func(w http.ResponseWriter, r *http.Request) {
+	front.HandleFunc("POST /api/v1/repositories", func(_ http.ResponseWriter, r *http.Request) {
 		if body, err := io.ReadAll(r.Body); err == nil && string(body) == `{"name": "my-repo", "storage_namespace": "local://my-repo", "default_branch": "main"}` {
 			lakeFS.AddRepository("my-repo")
 		}

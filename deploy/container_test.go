@@ -219,7 +219,7 @@ func (c *container) command(args ...string) *exec.Cmd {
 // check has the exporter look over its config, with these arguments.
 func (c *container) check(args ...string) {
 	c.t.Helper()
-	cmd := c.command(append(args, "--config.check")...)
+	cmd := c.command(append(slices.Clone(args), "--config.check")...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	if out, err := cmd.Output(); err != nil || string(out) != "ok\n" {

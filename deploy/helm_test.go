@@ -274,7 +274,9 @@ func TestChart(t *testing.T) {
 			if s := r.services[0].Spec.Ports[0]; s.TargetPort.StrVal != pod.Spec.Containers[0].Ports[0].Name {
 				t.Errorf("the Service leads to port %s", s.TargetPort.StrVal)
 			}
-			r.container(t, secrets(t, file)).runs(inPod(pod.Spec.Containers[0].Args, "0"), storagePath(pod.Spec))
+			c, args := r.container(t, secrets(t, file)), inPod(pod.Spec.Containers[0].Args, "0")
+			c.check(args...)
+			c.runs(args, storagePath(pod.Spec))
 		})
 	}
 }
