@@ -423,6 +423,32 @@ func TestChartWithoutOperator(t *testing.T) {
 	}
 }
 
+// Releases get along with each other, and with the 63 characters of a label.
+func TestChartNames(t *testing.T) {
+	long := strings.Repeat("x", 51) + "-y"
+	for _, tc := range []struct{ release, set, want string }{
+		{"test", "", "test-lakefs-import-exporter"},
+		{"lakefs-import-exporter", "", "lakefs-import-exporter"},
+		{"my-lakefs-import-exporter-2", "", "my-lakefs-import-exporter-2"},
+		{"test", "nameOverride=imports", "test-imports"},
+		{"imports", "nameOverride=imports", "imports"},
+		{long, "", long[:51]},
+		{long, "nameOverride=x", long[:51]},
+		{"test", "fullnameOverride=" + long, long[:51]},
+	} {
+		t.Run(tc.release+" "+tc.set, func(t *testing.T) {
+			t.Parallel()
+			out, errs, err := helm(t, "template", tc.release, chart, "--set="+tc.set)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, errs)
+			}
+			if got := parseRelease(t, out).deployments[0].Name; got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestChartStorage(t *testing.T) {
 	for name, want := range map[string]struct {
 		values       []string
