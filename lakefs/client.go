@@ -66,6 +66,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.HTTP.OAuth2 != nil {
+		hc.Transport = newFirstAlone(hc.Transport)
+	}
 	if cfg.HTTP.FollowRedirects {
 		hc.CheckRedirect = checkRedirect
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -525,6 +527,42 @@ func TestToken(t *testing.T) {
 		c.Authorization = &config.Authorization{Type: "Bearer", Credentials: "a.b.c"}
 	})
 	wantStatus(t, client, ref)
+}
+
+// However many requests are the first, one token is asked for.
+func TestOAuth2AtOnce(t *testing.T) {
+	const clients, requests = 20, 32
+	lakeFS, _ := newServer(t, lakefstest.Options{Token: "a.b.c"})
+	ref := lakeFS.Start("my-repo", "main", lakefstest.Script{})
+	var tokens atomic.Int32
+	var begun sync.WaitGroup
+	token := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tokens.Add(1)
+		begun.Wait()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"access_token":"a.b.c","token_type":"bearer"}`)
+	}))
+	t.Cleanup(token.Close)
+	for range clients { // It takes some luck for requests to be at once.
+		client := newClient(t, lakeFS.URL, func(c *config.HTTPClientConfig) {
+			c.BasicAuth = nil
+			c.OAuth2 = &config.OAuth2{ClientID: "id", ClientSecret: "secret", TokenURL: token.URL}
+		})
+		begun.Add(requests)
+		var all sync.WaitGroup
+		for range requests {
+			all.Go(func() {
+				begun.Done()
+				if _, err := client.ImportStatus(t.Context(), ref); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	if got := tokens.Load(); got != clients {
+		t.Errorf("%d clients asked for %d tokens", clients, got)
+	}
 }
 
 func TestRequest(t *testing.T) {
