@@ -58,11 +58,12 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	secrets := &secretFiles{files: map[string]secretFile{}}
-	opts := []config.HTTPClientOption{config.WithUserAgent(cfg.UserAgent), config.WithSecretManager(secrets)}
+	dial := dialBounded
 	if cfg.HTTP.OAuth2 != nil {
-		opts = append(opts, config.WithDialContextFunc(dialer(maxSilence)))
+		dial = impatient(dial, maxSilence)
 	}
-	hc, err := config.NewClientFromConfig(secrets.adopt(cfg.HTTP), "lakefs", opts...)
+	hc, err := config.NewClientFromConfig(secrets.adopt(cfg.HTTP), "lakefs",
+		config.WithUserAgent(cfg.UserAgent), config.WithSecretManager(secrets), config.WithDialContextFunc(dial))
 	if err != nil {
 		return nil, err
 	}
@@ -267,6 +268,8 @@ func transportError(ctx context.Context, err error, sent *secrets) error {
 	case strings.HasPrefix(err.Error(), "failed to parse Location header"):
 		// It has no type, and quotes the header.
 		return &Error{Kind: BadResponse, Err: errors.New("redirect to what is not a URL was not followed")}
+	case errors.Is(err, errTooLong):
+		return &Error{Kind: BadResponse, Err: errTooLong}
 	case errors.As(err, &perr):
 		return &Error{Kind: Credentials, Err: err}
 	case errors.As(err, &oerr):

@@ -392,6 +392,33 @@ func TestConnectionFailures(t *testing.T) {
 	})
 }
 
+// A header has an end, or its connection has.
+func TestHeaderSize(t *testing.T) {
+	server, client, ref := setup(t)
+	remove := server.Inject(lakefstest.Everything, lakefstest.Fault{Header: http.Header{"X-Filler": {strings.Repeat("x", 1<<20)}}})
+	wantStatus(t, client, ref)
+	remove()
+	proxy, err := lakefstest.NewProxy(strings.TrimPrefix(server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(proxy.Close)
+	client = newClient(t, "http://"+proxy.Addr)
+	for _, trouble := range []lakefstest.Trouble{lakefstest.EndlessHeader, lakefstest.Forward, lakefstest.EndlessHeader} {
+		if err := proxy.Set(trouble); err != nil {
+			t.Fatal(err)
+		}
+		if trouble == lakefstest.Forward {
+			wantStatus(t, client, ref)
+			continue
+		}
+		_, err := client.ImportStatus(t.Context(), ref)
+		if e := wantError(t, err, lakefs.BadResponse); e.Error() != "answer is over 2 MiB" || e.FromLakeFS() {
+			t.Errorf("got %+v", e)
+		}
+	}
+}
+
 // newCertificate returns a certificate for 127.0.0.1, and as PEM what trusts it.
 func newCertificate(t *testing.T) (*tls.Config, string) {
 	t.Helper()

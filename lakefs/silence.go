@@ -13,11 +13,13 @@ import (
 // that was never answered would keep all requests waiting for ever.
 const maxSilence = time.Minute
 
-// dialer dials as net.Dialer does. The connections fail when nothing was sent
-// or received for the time of silence.
-func dialer(silence time.Duration) config.DialContextFunc {
+// impatient dials as dial does. The connections fail when nothing was sent or
+// received for the time of silence.
+func impatient(dial config.DialContextFunc, silence time.Duration) config.DialContextFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := (&net.Dialer{Timeout: silence}).DialContext(ctx, network, address)
+		ctx, cancel := context.WithTimeout(ctx, silence)
+		defer cancel()
+		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}

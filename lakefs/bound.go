@@ -1,0 +1,42 @@
+package lakefs
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+)
+
+// maxAnswerBytes bounds an answer with its header, of which net/http alone would
+// take 10 MiB, and prometheus/common lets nobody tell it otherwise.
+const maxAnswerBytes = 2 * maxBodyBytes
+
+var errTooLong = errors.New("answer is over 2 MiB")
+
+// dialBounded dials as net.Dialer does. The connections fail when more than
+// maxAnswerBytes are received after the last that was sent.
+func dialBounded(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &boundedConn{Conn: conn}, nil
+}
+
+type boundedConn struct {
+	net.Conn
+	received atomic.Int64 // since the last Write
+}
+
+func (c *boundedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.received.Add(int64(n)) > maxAnswerBytes {
+		return 0, errTooLong
+	}
+	return n, err
+}
+
+func (c *boundedConn) Write(p []byte) (int, error) {
+	c.received.Store(0)
+	return c.Conn.Write(p)
+}
