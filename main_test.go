@@ -944,7 +944,7 @@ func TestStopLetsAScrapeEnd(t *testing.T) {
 }
 
 // certificates writes what TLS takes to dir: ca.crt, which has signed
-// server.crt and client.crt, and other.crt, which it has not.
+// server.crt, expired.crt and client.crt, and other.crt, which it has not.
 func certificates(t *testing.T, dir string) {
 	t.Helper()
 	sign := func(name string, template, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
@@ -953,7 +953,10 @@ func certificates(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		template.SerialNumber, template.Subject.CommonName = big.NewInt(1), name
-		template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		template.NotBefore = time.Now().Add(-time.Hour)
+		if template.NotAfter.IsZero() {
+			template.NotAfter = time.Now().Add(time.Hour)
+		}
 		if issuer == nil {
 			issuer, issuerKey = template, key
 		}
@@ -975,6 +978,7 @@ func certificates(t *testing.T, dir string) {
 	}
 	ca, caKey := sign("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
 	sign("server", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, ca, caKey)
+	sign("expired", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(-time.Minute)}, ca, caKey)
 	sign("client", &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, ca, caKey)
 	sign("other", &x509.Certificate{}, nil, nil)
 }
