@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"lakefs_import_exporter/internal/process"
 )
 
 // client is a bare HTTP client that keeps its connections.
@@ -51,8 +53,8 @@ type answer struct {
 }
 
 // scrape gets the metrics of a process.
-func scrape(p *process, f form) (answer, error) {
-	req, err := http.NewRequest(http.MethodGet, p.url+"/metrics", nil) //nolint:noctx // the exporter has a deadline
+func scrape(p *process.Process, f form) (answer, error) {
+	req, err := http.NewRequest(http.MethodGet, p.URL+"/metrics", nil) //nolint:noctx // the exporter has a deadline
 	if err != nil {
 		return answer{}, err
 	}
@@ -134,7 +136,7 @@ func check(sums map[string]sum, n int, finished bool) error {
 }
 
 // checkedScrape is scrape, but also reports what is wrong with the answer.
-func checkedScrape(p *process, f form, n int, finished bool) (answer, error) {
+func checkedScrape(p *process.Process, f form, n int, finished bool) (answer, error) {
 	a, err := scrape(p, f)
 	if err != nil {
 		return a, err
@@ -215,8 +217,8 @@ func ownCPU() time.Duration {
 }
 
 // requests returns how often a stand-in was asked for a status.
-func requests(lakeFS *process) (int, error) {
-	resp, err := client.Get(lakeFS.url + "/requests") //nolint:noctx // it takes no time
+func requests(lakeFS *process.Process) (int, error) {
+	resp, err := client.Get(lakeFS.URL + "/requests") //nolint:noctx // it takes no time
 	if err != nil {
 		return 0, err
 	}
@@ -229,8 +231,8 @@ func requests(lakeFS *process) (int, error) {
 }
 
 // stoppedReader asks for metrics and does not read the answer. Close it.
-func stoppedReader(p *process) (io.Closer, error) {
-	u, err := url.Parse(p.url)
+func stoppedReader(p *process.Process) (io.Closer, error) {
+	u, err := url.Parse(p.URL)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"lakefs_import_exporter/internal/process"
 )
 
 // bench is one run of all measurements.
@@ -19,7 +21,7 @@ type bench struct {
 	binary   string // the exporter
 	progress io.Writer
 	rows     []row
-	running  []*process
+	running  []*process.Process
 }
 
 // row is a line of the table.
@@ -41,7 +43,7 @@ func measure(s size, only string, w, progress io.Writer) (err error) {
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{size: s, progress: progress}
-	if b.binary, err = buildExporter(dir); err != nil {
+	if b.binary, err = process.BuildExporter(dir, false); err != nil {
 		return err
 	}
 	for _, part := range []struct {
@@ -73,13 +75,13 @@ func measure(s size, only string, w, progress io.Writer) (err error) {
 func (b *bench) stopAll() error {
 	var errs []error
 	for _, p := range slices.Backward(b.running) {
-		errs = append(errs, p.stop())
+		errs = append(errs, p.Stop())
 	}
 	b.running = nil
 	return errors.Join(errs...)
 }
 
-func (b *bench) started(p *process, err error) (*process, error) {
+func (b *bench) started(p *process.Process, err error) (*process.Process, error) {
 	if err == nil {
 		b.running = append(b.running, p)
 	}
@@ -87,12 +89,12 @@ func (b *bench) started(p *process, err error) (*process, error) {
 }
 
 // watch starts a stand-in for lakeFS and an exporter that watches n imports of it.
-func (b *bench) watch(n, maxRequests int, standIn ...string) (lakeFS, exporter *process, err error) {
-	lakeFS, err = b.started(startChild(append([]string{"-lakefs"}, standIn...)...))
+func (b *bench) watch(n, maxRequests int, standIn ...string) (lakeFS, exporter *process.Process, err error) {
+	lakeFS, err = b.started(process.StartChild(append([]string{"-lakefs"}, standIn...)...))
 	if err != nil {
 		return nil, nil, err
 	}
-	exporter, err = b.started(startExporter(b.binary, lakeFS.url, n, maxRequests))
+	exporter, err = b.started(startExporter(b.binary, lakeFS.URL, n, maxRequests))
 	return lakeFS, exporter, err
 }
 
@@ -109,20 +111,20 @@ func (b *bench) polling() error {
 	}
 	var bare, scrapes, bareCPU, cpu, bareBoth, both []time.Duration
 	for i := range b.repetitions + 1 {
-		served, err := lakeFS.cpu()
+		served, err := lakeFS.CPU()
 		if err != nil {
 			return err
 		}
-		bareWall, bareUsed, err := bareGETs(lakeFS.url, n, connections)
+		bareWall, bareUsed, err := bareGETs(lakeFS.URL, n, connections)
 		if err != nil {
 			return err
 		}
-		servedBare, err := lakeFS.cpu()
+		servedBare, err := lakeFS.CPU()
 		if err != nil {
 			return err
 		}
 		rest()
-		before, err := exporter.cpu()
+		before, err := exporter.CPU()
 		if err != nil {
 			return err
 		}
@@ -130,11 +132,11 @@ func (b *bench) polling() error {
 		if err != nil {
 			return err
 		}
-		after, err := exporter.cpu()
+		after, err := exporter.CPU()
 		if err != nil {
 			return err
 		}
-		servedAll, err := lakeFS.cpu()
+		servedAll, err := lakeFS.CPU()
 		if err != nil {
 			return err
 		}
@@ -166,7 +168,7 @@ func (b *bench) latency() error {
 	}
 	var bare, scrapes []time.Duration
 	for range b.repetitions + 1 {
-		wall, _, err := bareGETs(lakeFS.url, n, manyConnections)
+		wall, _, err := bareGETs(lakeFS.URL, n, manyConnections)
 		if err != nil {
 			return err
 		}
@@ -193,7 +195,7 @@ func (b *bench) exposition() error {
 	if err != nil {
 		return err
 	}
-	constants, err := b.started(startChild("-const-metrics=" + strconv.Itoa(n)))
+	constants, err := b.started(process.StartChild("-const-metrics=" + strconv.Itoa(n)))
 	if err != nil {
 		return err
 	}
@@ -238,7 +240,7 @@ type sampled struct {
 
 // scrape adds a scrape, but for the first, which has none before it to count
 // allocations from.
-func (s *sampled) scrape(p *process, f form, n int) error {
+func (s *sampled) scrape(p *process.Process, f form, n int) error {
 	a, err := scrape(p, f)
 	if err != nil {
 		return err
@@ -274,7 +276,7 @@ func (b *bench) memory() error {
 		if _, err := checkedScrape(exporter, asPrometheus, n, false); err != nil {
 			return err
 		}
-		bytes, err := exporter.memory("VmRSS")
+		bytes, err := exporter.Memory("VmRSS")
 		if err != nil {
 			return err
 		}
@@ -290,7 +292,7 @@ func (b *bench) memory() error {
 }
 
 // crowd looks at many scrapers at once, beside one that has stopped reading.
-func (b *bench) crowd(lakeFS, exporter *process) error {
+func (b *bench) crowd(lakeFS, exporter *process.Process) error {
 	rest()
 	stopped, err := stoppedReader(exporter)
 	if err != nil {
@@ -313,7 +315,7 @@ func (b *bench) crowd(lakeFS, exporter *process) error {
 			if err != nil {
 				return err
 			}
-			bytes, err := exporter.memory("VmRSS")
+			bytes, err := exporter.Memory("VmRSS")
 			if err != nil {
 				return err
 			}
@@ -340,7 +342,7 @@ func (b *bench) crowd(lakeFS, exporter *process) error {
 			}
 		}
 	}
-	highest, err := exporter.memory("VmHWM")
+	highest, err := exporter.Memory("VmHWM")
 	if err != nil {
 		return err
 	}
@@ -351,7 +353,7 @@ func (b *bench) crowd(lakeFS, exporter *process) error {
 	return nil
 }
 
-func scrapeAtOnce(p *process, n int) ([]answer, error) {
+func scrapeAtOnce(p *process.Process, n int) ([]answer, error) {
 	var (
 		answers = make([]answer, n)
 		errs    = make([]error, n)

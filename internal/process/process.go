@@ -1,4 +1,6 @@
-package main
+// Package process runs child processes, the exporter among them, and tells what
+// they take of the machine. It is for the programs that measure.
+package process
 
 import (
 	"bufio"
@@ -16,21 +18,21 @@ import (
 	"time"
 )
 
-// process is a child process that answers at a URL.
-type process struct {
-	url  string
+// Process is a child process that answers at a URL.
+type Process struct {
+	URL  string
 	cmd  *exec.Cmd
 	quit io.Closer
 	log  *bytes.Buffer // what it wrote to standard error; to be read when it has ended
 }
 
-// startChild starts this program once more, with args.
-func startChild(args ...string) (*process, error) {
+// StartChild starts this program once more, with args.
+func StartChild(args ...string) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(self, args...), log: &bytes.Buffer{}} //nolint:noctx // stop ends it
+	p := &Process{cmd: exec.Command(self, args...), log: &bytes.Buffer{}} //nolint:noctx // Stop ends it
 	p.cmd.Stderr = p.log
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -46,14 +48,14 @@ func startChild(args ...string) (*process, error) {
 	p.quit = stdin
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s has not started: %w", strings.Join(args, " "), err), p.stop())
+		return nil, errors.Join(fmt.Errorf("%s has not started: %w", strings.Join(args, " "), err), p.Stop())
 	}
-	p.url = strings.TrimSpace(line)
+	p.URL = strings.TrimSpace(line)
 	return p, nil
 }
 
-// stop ends the process.
-func (p *process) stop() error {
+// Stop ends the process.
+func (p *Process) Stop() error {
 	if p.quit != nil {
 		_ = p.quit.Close()
 	} else {
@@ -65,49 +67,31 @@ func (p *process) stop() error {
 	return nil
 }
 
-// buildExporter builds the exporter as "make build" does, and returns its path.
-func buildExporter(dir string) (string, error) {
+// BuildExporter builds the exporter as "make build" does, or with the race
+// detector, and returns its path.
+func BuildExporter(dir string, race bool) (string, error) {
 	path := filepath.Join(dir, "lakefs_import_exporter")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "lakefs_import_exporter") //nolint:noctx // it ends by itself
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	args, cgo := []string{"build", "-trimpath", "-ldflags", "-s -w", "-o", path}, "CGO_ENABLED=0"
+	if race {
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(args, "lakefs_import_exporter")...) //nolint:noctx // it ends by itself
+	cmd.Env = append(os.Environ(), cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the exporter: %w\n%s", err, out)
 	}
 	return path, nil
 }
 
-// startExporter starts the exporter, which watches n imports of a lakeFS.
-func startExporter(binary, lakeFS string, n, maxRequests int) (*process, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(binary), "exporter")
-	if err != nil {
-		return nil, err
-	}
-	var imports strings.Builder
-	for i := range n {
-		fmt.Fprintf(&imports, "- {repository: %s, branch: main, id: %s, labels: {team: ingest}}\n", repository(i), importID(i))
-	}
-	for name, content := range map[string]string{
-		"access_key_id":     accessKeyID + "\n",
-		"secret_access_key": secretAccessKey + "\n",
-		"imports.yml":       imports.String(),
-		"config.yml": fmt.Sprintf(`servers:
-- name: prod
-  endpoint_url: %s
-  basic_auth: {username_file: access_key_id, password_file: secret_access_key}
-  max_concurrent_requests: %d
-import_files: [imports.yml]
-`, lakeFS, maxRequests),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			return nil, err
-		}
-	}
+// StartExporter starts the exporter in dir, which has its config.yml, and waits
+// until it is ready.
+func StartExporter(binary, dir string, args ...string) (*Process, error) {
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{url: "http://" + address, log: &bytes.Buffer{}}
-	p.cmd = exec.Command(binary, "--web.listen-address="+address, "--log.level=warn") //nolint:noctx // stop ends it
+	p := &Process{URL: "http://" + address, log: &bytes.Buffer{}}
+	p.cmd = exec.Command(binary, append(args, "--web.listen-address="+address, "--log.level=warn")...) //nolint:noctx // Stop ends it
 	p.cmd.Dir = dir
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
@@ -115,12 +99,12 @@ import_files: [imports.yml]
 	}
 	const patience = 30 * time.Second
 	for deadline := time.Now().Add(patience); ; <-time.After(20 * time.Millisecond) {
-		resp, err := http.Get(p.url + "/-/ready") //nolint:noctx // it has 30 s
+		resp, err := http.Get(p.URL + "/-/ready") //nolint:noctx // it has 30 s
 		if err == nil {
 			return p, resp.Body.Close()
 		}
 		if time.Now().After(deadline) {
-			return nil, errors.Join(errors.New("the exporter does not get ready"), p.stop())
+			return nil, errors.Join(errors.New("the exporter does not get ready"), p.Stop())
 		}
 	}
 }
@@ -134,8 +118,8 @@ func freeAddress() (string, error) {
 	return listener.Addr().String(), nil
 }
 
-// cpu returns the CPU time that the process has used, to 10 ms.
-func (p *process) cpu() (time.Duration, error) {
+// CPU returns the CPU time that the process has used, to 10 ms.
+func (p *Process) CPU() (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -158,8 +142,8 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(ticks) * 10 * time.Millisecond, nil
 }
 
-// memory returns a number of bytes from the status of the process, such as VmRSS.
-func (p *process) memory(key string) (float64, error) {
+// Memory returns a number of bytes from the status of the process, such as VmRSS.
+func (p *Process) Memory(key string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
@@ -172,3 +156,12 @@ func (p *process) memory(key string) (float64, error) {
 	}
 	return 0, fmt.Errorf("/proc: %s is missing", key)
 }
+
+// Files returns how many files the process has open.
+func (p *Process) Files() (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+	return len(entries), err
+}
+
+// Signal sends a signal to the process.
+func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }

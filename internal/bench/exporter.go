@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"lakefs_import_exporter/internal/process"
+)
+
+// startExporter starts the exporter, which watches n imports of a lakeFS.
+func startExporter(binary, lakeFS string, n, maxRequests int) (*process.Process, error) {
+	dir, err := os.MkdirTemp(filepath.Dir(binary), "exporter")
+	if err != nil {
+		return nil, err
+	}
+	var imports strings.Builder
+	for i := range n {
+		fmt.Fprintf(&imports, "- {repository: %s, branch: main, id: %s, labels: {team: ingest}}\n", repository(i), importID(i))
+	}
+	for name, content := range map[string]string{
+		"access_key_id":     accessKeyID + "\n",
+		"secret_access_key": secretAccessKey + "\n",
+		"imports.yml":       imports.String(),
+		"config.yml": fmt.Sprintf(`servers:
+- name: prod
+  endpoint_url: %s
+  basic_auth: {username_file: access_key_id, password_file: secret_access_key}
+  max_concurrent_requests: %d
+import_files: [imports.yml]
+`, lakeFS, maxRequests),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return process.StartExporter(binary, dir)
+}
