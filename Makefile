@@ -1,4 +1,4 @@
-# Targets: build, release, run, test, e2e, fuzz, lint, bench, bench-smoke, clean.
+# Targets: build, release, run, test, e2e, fuzz, lint, bench, bench-smoke, soak, clean.
 
 BINARY   := lakefs_import_exporter
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
@@ -16,7 +16,7 @@ HELM                  := $(TOOLS)/helm-$(HELM_VERSION)/helm
 # The tests look for it there.
 export PATH := $(dir $(HELM)):$(PATH)
 
-.PHONY: all build release run test e2e fuzz lint bench bench-smoke clean
+.PHONY: all build release run test e2e fuzz lint bench bench-smoke soak clean
 all: lint test build
 
 build:
@@ -105,6 +105,11 @@ bench:
 bench-smoke:
 	go test -run '^$$' -bench . -benchtime 1x ./...
 	go run ./internal/bench -smoke
+
+# The exporter for twenty minutes, while everything around it breaks at random:
+# go run ./internal/soak -help has the length, the seed and the race detector.
+soak:
+	go run ./internal/soak
 
 clean:
 	rm -rf $(BINARY) dist $(TOOLS)
