@@ -688,8 +688,4 @@ func TestChartNotes(t *testing.T) {
 		}
 		golden(t, goldenOf(file, ".txt"), rendered.Notes)
 	}
-	out, _, _ := helm(t, "template", "test", dir, "--set=storage.enabled=true,importApi.enabled=true")
-	if !strings.Contains(out, "WARNING: whoever is let in can register and unregister imports.") {
-		t.Errorf("no warning of an import API without authentication:\n%s", out)
-	}
 }

@@ -107,6 +107,27 @@ func TestChartSchemaTypes(t *testing.T) {
 	refuses("/nope", 1, "/")
 }
 
+// values.yaml has every value that there is, as the README says.
+func TestChartValues(t *testing.T) {
+	var look func(path string, schema *jsonschema.Schema, defaults map[string]any)
+	look = func(path string, schema *jsonschema.Schema, defaults map[string]any) {
+		for key, of := range schema.Properties {
+			value, ok := defaults[key]
+			if !ok && path+key != "global" { // helm's own
+				t.Errorf("%s%s is not there", path, key)
+			}
+			if values, ok := value.(map[string]any); ok {
+				look(path+key+".", of, values)
+			}
+		}
+	}
+	var defaults map[string]any
+	if err := yaml.Unmarshal([]byte(read(t, chart+"/values.yaml")), &defaults); err != nil {
+		t.Fatal(err)
+	}
+	look("", valuesSchema(t), defaults)
+}
+
 // What is of the right type and wrong nevertheless.
 func TestChartSchemaRefuses(t *testing.T) {
 	long := strings.Repeat("x", 254)
