@@ -33,6 +33,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"go.uber.org/goleak"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/lakefs"
@@ -53,8 +54,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		return // m.Run was not called: that is a failure
 	}
-	defer os.RemoveAll(tempDir)
-	m.Run()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(tempDir)
+		os.Exit(code)
+	}))
 }
 
 // built builds the program, once, with the race detector if the test has it.

@@ -134,8 +134,9 @@ func (s *soak) newLife(random *rand.Rand, at *standIn, source string, within int
 // start starts the stand-ins, and the exporter.
 func (s *soak) start(race bool, length time.Duration) (err error) {
 	random := rand.New(rand.NewPCG(s.seed, 0))
-	text := map[string]string{"config.yml": "imports:\n"}
-	config := "import_files: [imports/*.yml]\nservers:\n"
+	imports := map[string]string{"config.yml": "imports:\n"}
+	var config strings.Builder
+	config.WriteString("import_files: [imports/*.yml]\nservers:\n")
 	for i := range servers {
 		at := &standIn{name: fmt.Sprintf("lakefs-%d", i)}
 		if at.server, err = lakefstest.New(lakefstest.Options{}); err != nil {
@@ -145,19 +146,20 @@ func (s *soak) start(race bool, length time.Duration) (err error) {
 		if at.proxy, err = lakefstest.NewProxy(strings.TrimPrefix(at.server.URL, "http://")); err != nil {
 			return err
 		}
-		config += fmt.Sprintf("- name: %s\n  endpoint_url: http://%s\n  timeout: %s\n"+
+		fmt.Fprintf(&config, "- name: %s\n  endpoint_url: http://%s\n  timeout: %s\n"+
 			"  basic_auth: {username_file: access_key_id, password_file: secret_access_key}\n", at.name, at.proxy.Addr, pollTimeout)
 		for _, source := range []string{"config.yml", always, sometimes} {
 			for range importsOfEach {
 				l := s.newLife(random, at, source, int(length.Seconds()))
 				s.permanent = append(s.permanent, key{at.name, l.ref.ID})
-				text[source] += fmt.Sprintf("- {server: %s, repository: %s, branch: %s, id: %s}\n", at.name, l.ref.Repository, l.ref.Branch, l.ref.ID)
+				imports[source] += fmt.Sprintf("- {server: %s, repository: %s, branch: %s, id: %s}\n", at.name, l.ref.Repository, l.ref.Branch, l.ref.ID)
 			}
 		}
 	}
-	text["config.yml"] = config + text["config.yml"]
-	text["access_key_id"], text["secret_access_key"] = lakefstest.AccessKeyID, lakefstest.SecretAccessKey
-	s.files = text
+	s.files = map[string]string{
+		"access_key_id": lakefstest.AccessKeyID, "secret_access_key": lakefstest.SecretAccessKey,
+		"config.yml": config.String() + imports["config.yml"], always: imports[always], sometimes: imports[sometimes],
+	}
 	if err := os.Mkdir(filepath.Join(s.dir, "imports"), 0o755); err != nil {
 		return err
 	}
