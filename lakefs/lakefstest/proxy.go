@@ -57,7 +57,7 @@ func NewProxy(upstream string) (*Proxy, error) {
 	const lowest, highest, attempts = 10_000, 32_000, 100
 	var err error
 	for range attempts {
-		p.Addr = fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest))
+		p.Addr = fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest)) //nolint:gosec // G404: any port will do
 		if err = p.Set(Forward); err == nil {
 			return p, nil
 		}
