@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+
+	"github.com/prometheus/common/config"
 )
 
 // maxAnswerBytes bounds an answer with its header, of which net/http alone would
@@ -13,14 +15,17 @@ const maxAnswerBytes = 2 * maxBodyBytes
 
 var errTooLong = errors.New("answer is over 2 MiB")
 
-// dialBounded dials as net.Dialer does. The connections fail when more than
-// maxAnswerBytes are received after the last that was sent.
-func dialBounded(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
+// bounded dials as dial does. The connections fail when more than
+// maxAnswerBytes are received after the last that was sent. That is for HTTP/1:
+// in HTTP/2, many answers share a connection.
+func bounded(dial config.DialContextFunc) config.DialContextFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &boundedConn{Conn: conn}, nil
 	}
-	return &boundedConn{Conn: conn}, nil
 }
 
 type boundedConn struct {

@@ -58,7 +58,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	secrets := &secretFiles{files: map[string]secretFile{}}
-	dial := dialBounded
+	dial := (&net.Dialer{Timeout: dialTimeout}).DialContext
+	if base.Scheme == "http" || !cfg.HTTP.EnableHTTP2 {
+		dial = bounded(dial)
+	}
 	if cfg.HTTP.OAuth2 != nil {
 		dial = impatient(dial, maxSilence)
 	}
@@ -132,14 +135,10 @@ func (c *Client) CommitURL(repository, commitID string) string {
 // context.Canceled.
 func (c *Client) ImportStatus(ctx context.Context, ref Ref) (*ImportStatus, error) {
 	u := c.url("repositories", ref.Repository, "branches", ref.Branch, "import") + "?id=" + url.QueryEscape(ref.ID)
-	var wire importStatusJSON
-	a, err := c.getJSON(ctx, u, &wire)
+	status := new(ImportStatus)
+	a, err := c.getJSON(ctx, u, status.UnmarshalJSON)
 	if err != nil {
 		return nil, err
-	}
-	status, err := wire.status()
-	if err != nil {
-		return nil, a.notOfLakeFS(err)
 	}
 	status.redact(a.sent.redact)
 	return status, nil
@@ -167,7 +166,9 @@ const lastImportKey = ".lakefs.last.import.timestamp"
 // there never was one. Errors are as those of ImportStatus.
 func (c *Client) LastImport(ctx context.Context, repository string) (time.Time, error) {
 	var metadata map[string]string
-	a, err := c.getJSON(ctx, c.url("repositories", repository, "metadata"), &metadata)
+	a, err := c.getJSON(ctx, c.url("repositories", repository, "metadata"), func(body []byte) error {
+		return json.Unmarshal(body, &metadata)
+	})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -194,8 +195,8 @@ func (c *Client) url(segments ...string) string {
 	return u.String()
 }
 
-// getJSON decodes the body of a 200 answer into v.
-func (c *Client) getJSON(ctx context.Context, u string, v any) (*answer, error) {
+// getJSON has the body of a 200 answer decoded.
+func (c *Client) getJSON(ctx context.Context, u string, decode func([]byte) error) (*answer, error) {
 	a, err := c.get(ctx, u)
 	if err != nil {
 		return nil, err
@@ -203,7 +204,7 @@ func (c *Client) getJSON(ctx context.Context, u string, v any) (*answer, error) 
 	if a.StatusCode != http.StatusOK {
 		return nil, a.failure()
 	}
-	if err := json.Unmarshal(a.body, v); err != nil {
+	if err := decode(a.body); err != nil {
 		return nil, a.notOfLakeFS(err)
 	}
 	return a, nil

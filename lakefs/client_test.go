@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -556,6 +557,42 @@ func TestToken(t *testing.T) {
 	wantStatus(t, client, ref)
 }
 
+// A secret that could not be read at first does not make the others race.
+func TestOAuth2WithoutSecretAtFirst(t *testing.T) {
+	const requests = 32
+	lakeFS, _ := newServer(t, lakefstest.Options{Token: "a.b.c"})
+	ref := lakeFS.Start("my-repo", "main", lakefstest.Script{})
+	var tokens atomic.Int32
+	token := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tokens.Add(1)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"access_token":"a.b.c","token_type":"bearer"}`)
+	}))
+	t.Cleanup(token.Close)
+	file := filepath.Join(t.TempDir(), "secret")
+	client := newClient(t, lakeFS.URL, func(c *config.HTTPClientConfig) {
+		c.BasicAuth = nil
+		c.OAuth2 = &config.OAuth2{ClientID: "id", ClientSecretFile: file, TokenURL: token.URL}
+	})
+	for range 2 {
+		_, err := client.ImportStatus(t.Context(), ref)
+		wantError(t, err, lakefs.Credentials)
+	}
+	writeFile(t, file, "secret")
+	var all sync.WaitGroup
+	for range requests {
+		all.Go(func() {
+			if _, err := client.ImportStatus(t.Context(), ref); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got := tokens.Load(); got != 1 {
+		t.Errorf("asked for %d tokens", got)
+	}
+}
+
 // However many requests are the first, one token is asked for.
 func TestOAuth2AtOnce(t *testing.T) {
 	const clients, requests = 20, 32
@@ -716,8 +753,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		})
 	}
 
-	t.Run("until they are closed", func(t *testing.T) {
-		server, client, ref := setup(t)
+	until := func(t *testing.T, server *lakefstest.Server, client *lakefs.Client, ref lakefs.Ref) {
 		for range 2 {
 			wantStatus(t, client, ref)
 			client.CloseIdleConnections()
@@ -725,7 +761,63 @@ func TestConnectionsAreReused(t *testing.T) {
 		if got := server.Stats().Connections; got != 2 {
 			t.Errorf("got %d connections, want 2", got)
 		}
+	}
+	t.Run("until they are closed", func(t *testing.T) {
+		server, client, ref := setup(t)
+		until(t, server, client, ref)
 	})
+	t.Run("until they are closed, with OAuth 2", func(t *testing.T) {
+		token := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"access_token":"a.b.c","token_type":"bearer"}`)
+		}))
+		t.Cleanup(token.Close)
+		server, _ := newServer(t, lakefstest.Options{Token: "a.b.c"})
+		client := newClient(t, server.URL, func(c *config.HTTPClientConfig) {
+			c.BasicAuth = nil
+			c.OAuth2 = &config.OAuth2{ClientID: "id", ClientSecret: "secret", TokenURL: token.URL}
+		})
+		until(t, server, client, server.Start("my-repo", "main", lakefstest.Script{}))
+	})
+}
+
+// Over HTTP/2 all requests share a connection, and large answers do not hurt
+// each other.
+func TestHTTP2(t *testing.T) {
+	const concurrent, requests, padding = 32, 3, 300_000
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			t.Errorf("asked by %s", r.Proto)
+		}
+		_, _ = io.WriteString(w, `{"completed":false,"ingested_objects":5,"update_time":"2026-11-22T10:50:49Z"}`+strings.Repeat(" ", padding))
+	}))
+	server.EnableHTTP2 = true
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	client := newClient(t, server.URL, func(c *config.HTTPClientConfig) { c.TLSConfig.CA = string(ca) })
+	ref := lakefs.Ref{Repository: "my-repo", Branch: "main", ID: "dc1chj1ksduerdki88b0"}
+	wantStatus(t, client, ref)
+	var all sync.WaitGroup
+	for range concurrent {
+		all.Go(func() {
+			for range requests {
+				if _, err := client.ImportStatus(t.Context(), ref); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got := connections.Load(); got != 1 {
+		t.Errorf("%d connections", got)
+	}
 }
 
 func TestRedirects(t *testing.T) {

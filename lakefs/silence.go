@@ -13,12 +13,14 @@ import (
 // that was never answered would keep all requests waiting for ever.
 const maxSilence = time.Minute
 
+// dialTimeout bounds how long a connection takes to be made. net/http goes on
+// with that when the request has ended: where packets vanish, for two minutes.
+const dialTimeout = 10 * time.Second
+
 // impatient dials as dial does. The connections fail when nothing was sent or
 // received for the time of silence.
 func impatient(dial config.DialContextFunc, silence time.Duration) config.DialContextFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, silence)
-		defer cancel()
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err

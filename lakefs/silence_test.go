@@ -2,6 +2,7 @@ package lakefs
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -32,7 +33,7 @@ func TestSilentTokenEndpoint(t *testing.T) {
 
 	cfg := config.DefaultHTTPClientConfig
 	cfg.OAuth2 = &config.OAuth2{ClientID: "id", ClientSecret: "secret", TokenURL: token.URL}
-	hc, err := config.NewClientFromConfig(cfg, "test", config.WithDialContextFunc(impatient(dialBounded, 200*time.Millisecond)))
+	hc, err := config.NewClientFromConfig(cfg, "test", config.WithDialContextFunc(impatient(new(net.Dialer).DialContext, 200*time.Millisecond)))
 	if err != nil {
 		t.Fatal(err)
 	}

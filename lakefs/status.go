@@ -104,30 +104,29 @@ func (s *ImportStatus) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	status, err := wire.status()
-	if err != nil {
-		return err
+	if err == nil {
+		*s = status
 	}
-	*s = *status
-	return nil
+	return err
 }
 
 // status returns what j says, or what is wrong with it.
-func (j *importStatusJSON) status() (*ImportStatus, error) {
+func (j *importStatusJSON) status() (s ImportStatus, err error) {
 	switch {
 	case j.UpdateTime == nil:
-		return nil, errors.New("update_time is missing")
+		return s, errors.New("update_time is missing")
 	case j.Completed == nil:
-		return nil, errors.New("completed is missing")
+		return s, errors.New("completed is missing")
 	case j.IngestedObjects != nil && *j.IngestedObjects < 0:
-		return nil, fmt.Errorf("ingested_objects is negative: %d", *j.IngestedObjects)
+		return s, fmt.Errorf("ingested_objects is negative: %d", *j.IngestedObjects)
 	}
 	// A zone offset can carry the edges of RFC 3339 out of its four-digit
 	// years, and such a time could not be written as JSON again.
 	updated := j.UpdateTime.UTC()
 	if y := updated.Year(); y < 0 || y > 9999 {
-		return nil, fmt.Errorf("update_time is out of range: year %d", y)
+		return s, fmt.Errorf("update_time is out of range: year %d", y)
 	}
-	return &ImportStatus{
+	return ImportStatus{
 		Completed:       *j.Completed,
 		UpdateTime:      updated,
 		IngestedObjects: j.IngestedObjects,
