@@ -837,6 +837,21 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// The garbage collector is told to keep the memory of large scrapes small, but
+// not over the user's head.
+func TestGarbageCollector(t *testing.T) {
+	t.Parallel()
+	server := newLakeFS(t, lakefstest.Options{})
+	for setting, want := range map[string]float64{"": 70, "150": 150} {
+		dir := t.TempDir()
+		write(t, dir, "config.yml", watchYAML(t, dir, server))
+		e := start(t, dir, []string{"GOGC=" + setting})
+		if got := e.scrape()["go_gc_gogc_percent{}"]; got != want {
+			t.Errorf("GOGC=%s: %g percent, want %g", setting, got, want)
+		}
+	}
+}
+
 func TestReloadNotEnabled(t *testing.T) {
 	t.Parallel()
 	server := newLakeFS(t, lakefstest.Options{})

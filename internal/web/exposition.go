@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,13 +30,15 @@ type exposition struct {
 }
 
 // form is all of a request that makes a difference to the answer.
-type form struct{ accept, query string }
+type form struct{ accept, names string }
 
 // rendered is an answer in memory.
 type rendered struct {
-	done       chan struct{} // closed when all the rest is there
+	readers int           // who wait for it; guarded by the exposition's lock
+	done    chan struct{} // closed when all the rest is there
+
 	header     http.Header
-	status     int
+	status     int // 0 if it could not be written to its end
 	compressed bytes.Buffer
 }
 
@@ -49,6 +52,13 @@ func newExposition(gather prometheus.GathererFunc, opts promhttp.HandlerOpts) *e
 // ServeHTTP implements http.Handler.
 func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := e.answer(r)
+	switch {
+	case answer == nil:
+		return // the client hung up
+	case answer.status == 0:
+		http.Error(w, "The metrics could not be written: see the log.", http.StatusInternalServerError)
+		return
+	}
 	header := w.Header()
 	for name, values := range answer.header {
 		header[name] = append(header[name], values...)
@@ -65,28 +75,62 @@ func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(answer.compressed.Bytes()) // the client may have hung up
 }
 
-// answer returns an answer to r, none that was begun before.
+// answer returns an answer to r, none that was begun before; nil if r's client
+// has hung up. Of those who wait for the same, one writes it.
 func (e *exposition) answer(r *http.Request) *rendered {
-	wanted := form{strings.Join(r.Header.Values("Accept"), ","), r.URL.RawQuery}
-	e.mu.Lock()
-	answer, ok := e.next[wanted]
-	if !ok {
-		answer = &rendered{done: make(chan struct{}), header: http.Header{}, status: http.StatusOK}
-		e.next[wanted] = answer
+	wanted := form{
+		accept: strings.Join(r.Header.Values("Accept"), ","),
+		names:  url.Values{"": r.URL.Query()["name[]"]}.Encode(), // as promhttp has it
 	}
-	e.mu.Unlock()
-	if ok {
-		<-answer.done
+	answer := e.join(wanted)
+	defer e.leave(wanted, answer)
+	select {
+	case <-answer.done:
 		return answer
+	case <-r.Context().Done():
+		return nil
+	case e.slot <- struct{}{}:
 	}
-	e.slot <- struct{}{}
 	defer func() { <-e.slot }()
-	e.mu.Lock()
-	delete(e.next, wanted)
-	e.mu.Unlock()
+	select {
+	case <-answer.done: // by the one before
+		return answer
+	default:
+	}
+	e.begin(wanted)
 	defer close(answer.done)
 	answer.render(e.metrics, r)
 	return answer
+}
+
+// join returns the next answer of a form, for one more reader.
+func (e *exposition) join(wanted form) *rendered {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	answer, ok := e.next[wanted]
+	if !ok {
+		answer = &rendered{done: make(chan struct{}), header: http.Header{}}
+		e.next[wanted] = answer
+	}
+	answer.readers++
+	return answer
+}
+
+// leave ends the wait of a reader. What nobody waits for is not written.
+func (e *exposition) leave(wanted form, answer *rendered) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	answer.readers--
+	if answer.readers == 0 && e.next[wanted] == answer {
+		delete(e.next, wanted)
+	}
+}
+
+// begin takes the next answer of a form: who comes from now on gets another.
+func (e *exposition) begin(wanted form) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.next, wanted)
 }
 
 // render has metrics write the answer to r, and compresses it meanwhile.
@@ -100,11 +144,13 @@ func (a *rendered) render(metrics http.Handler, r *http.Request) {
 		_, _ = io.CopyBuffer(z, plain, make([]byte, blockBytes))   // neither side fails
 		_ = z.Close()
 	})
-	writer := renderer{bufio.NewWriterSize(w, blockBytes), a}
+	defer compression.Wait()
+	defer w.Close()
+	status := http.StatusOK
+	writer := renderer{bufio.NewWriterSize(w, blockBytes), a.header, &status}
 	metrics.ServeHTTP(writer, r)
 	_ = writer.Flush()
-	_ = w.Close()
-	compression.Wait()
+	a.status = status
 }
 
 // writePlain writes the body as it was before it was compressed.
@@ -119,11 +165,12 @@ func (a *rendered) writePlain(w io.Writer) {
 // that expfmt else adds one more buffer for.
 type renderer struct {
 	*bufio.Writer
-	answer *rendered
+	header http.Header
+	status *int
 }
 
 // Header implements http.ResponseWriter.
-func (r renderer) Header() http.Header { return r.answer.header }
+func (r renderer) Header() http.Header { return r.header }
 
 // WriteHeader implements http.ResponseWriter.
-func (r renderer) WriteHeader(status int) { r.answer.status = status }
+func (r renderer) WriteHeader(status int) { *r.status = status }

@@ -1,10 +1,12 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -135,4 +137,77 @@ func TestStoppedReader(t *testing.T) {
 			reading.Wait()
 		})
 	}
+}
+
+// What nobody waits for any more is not written, and who hangs up does not take
+// the answer away from others.
+func TestReadersThatHangUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gatherer := &counting{answer: make(chan struct{})}
+		e := newExposition(gatherer.Gather, promhttp.HandlerOpts{})
+		var all sync.WaitGroup
+		get := func(ctx context.Context, names string) *httptest.ResponseRecorder {
+			answer := httptest.NewRecorder()
+			all.Go(func() {
+				e.ServeHTTP(answer, httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics?"+names, nil))
+			})
+			synctest.Wait()
+			return answer
+		}
+		get(t.Context(), "") // takes its time
+		impatient, hangUp := context.WithCancel(t.Context())
+		for range 3 {
+			get(impatient, "name[]=others")
+			get(impatient, "name[]=gathered")
+		}
+		patient := get(t.Context(), "name[]=gathered&whatever")
+		hangUp()
+		synctest.Wait()
+		close(gatherer.answer)
+		all.Wait()
+		if got := patient.Body.String(); gatherer.times != 2 || !strings.HasSuffix(got, "gathered 2\n") {
+			t.Errorf("gathered %g times: %s", gatherer.times, got)
+		}
+		if len(e.next) > 0 {
+			t.Errorf("%d answers are kept", len(e.next))
+		}
+	})
+}
+
+// An answer that could not be written is no answer without series: to
+// Prometheus, all would have ended.
+func TestPanicIsNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := make(chan struct{})
+		var gathered atomic.Int32
+		e := newExposition(func() ([]*dto.MetricFamily, error) {
+			if gathered.Add(1) == 1 {
+				<-begin
+				return nil, nil
+			}
+			panic("a bug")
+		}, promhttp.HandlerOpts{})
+		var all sync.WaitGroup
+		var panics, errors atomic.Int32
+		for range 4 {
+			all.Go(func() {
+				defer func() {
+					if recover() != nil {
+						panics.Add(1)
+					}
+				}()
+				answer := httptest.NewRecorder()
+				e.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+				if answer.Code == http.StatusInternalServerError {
+					errors.Add(1)
+				}
+			})
+			synctest.Wait()
+		}
+		close(begin)
+		all.Wait()
+		if panics.Load() != 1 || errors.Load() != 2 {
+			t.Errorf("%d panics, %d errors", panics.Load(), errors.Load())
+		}
+	})
 }

@@ -2,9 +2,11 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"html/template"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -170,11 +172,13 @@ func writeCompressed(w http.ResponseWriter, r *http.Request, body []byte) {
 
 // acceptsGzip reports whether the client says it can read gzip.
 func acceptsGzip(header http.Header) bool {
-	for part := range strings.SplitSeq(header.Get("Accept-Encoding"), ",") {
-		coding, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
-		if strings.EqualFold(coding, "gzip") {
-			return strings.TrimSpace(weight) != "q=0"
+	for part := range strings.SplitSeq(strings.Join(header.Values("Accept-Encoding"), ","), ",") {
+		coding, params, err := mime.ParseMediaType(part)
+		if err != nil || coding != "gzip" {
+			continue
 		}
+		weight, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
+		return err == nil && weight > 0
 	}
 	return false
 }

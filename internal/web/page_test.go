@@ -435,7 +435,7 @@ func TestPageHeaders(t *testing.T) {
 	if body := rec.Body.String(); strings.Contains(body, "style=") || strings.Contains(body, "<style") {
 		t.Error("there are styles in the HTML, which the policy forbids")
 	}
-	for accept, zipped := range map[string]bool{"": false, "identity": false, "gzip;q=0": false, "br, gzip": true, "GZIP;q=0.5": true} {
+	for accept, zipped := range map[string]bool{"": false, "identity": false, "gzip;q=0": false, "gzip; q=0.0": false, "gzip;q=x": false, "br, gzip": true, "*;q=0, GZIP;q=0.5": true} {
 		rec := w.get("/imports", "Accept-Encoding", accept)
 		if got := rec.Header().Get("Content-Encoding") == "gzip"; got != zipped {
 			t.Errorf("Accept-Encoding %q: compressed is %t", accept, got)
