@@ -114,10 +114,8 @@ func check(sums map[string]sum, n int, finished bool) error {
 	if finished {
 		names, ended = finishedSeries, float64(n)
 	}
-	for _, name := range names {
-		if got := sums[name].series; got != n {
-			return fmt.Errorf("%s has %d series, not %d", name, got, n)
-		}
+	if err := checkSeries(sums, names, n); err != nil {
+		return err
 	}
 	all := float64(n)
 	for name, want := range map[string]float64{
@@ -130,6 +128,16 @@ func check(sums map[string]sum, n int, finished bool) error {
 	} {
 		if got := sums[name].value; got != want {
 			return fmt.Errorf("%s add up to %g, not %g", name, got, want)
+		}
+	}
+	return nil
+}
+
+// checkSeries reports the first of names that does not have n series.
+func checkSeries(sums map[string]sum, names []string, n int) error {
+	for _, name := range names {
+		if got := sums[name].series; got != n {
+			return fmt.Errorf("%s has %d series, not %d", name, got, n)
 		}
 	}
 	return nil
