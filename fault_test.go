@@ -563,35 +563,26 @@ func spoil(bytes, shown string) func(*faultWorld) func() {
 	}
 }
 
-// needRoot skips the test where this is no root.
-func needRoot(t *testing.T, to string) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("only root can " + to + ", and CI must not do without it")
-	}
-	t.Skip("SKIPPED: only root can " + to)
-}
-
 // resolveByName gives bad a name in the config, and the exporter a DNS server of
 // its own.
 func resolveByName(w *faultWorld) {
-	needRoot(w.t, "mount another resolv.conf")
 	w.host, w.dns = "lakefs.test", fmt.Sprintf("127.53.%d.%d", rand.IntN(256), 1+rand.IntN(254))
 	w.env = append(w.env, "GODEBUG=netdns=go")
 	write(w.t, w.dir, "resolv.conf", "nameserver "+w.dns+"\n")
 	// What this thread starts has the other file. Nobody else gets the thread.
 	runtime.LockOSThread()
-	for _, err := range []error{
-		unix.Unshare(unix.CLONE_NEWNS),
-		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.Mount(filepath.Join(w.dir, "resolv.conf"), "/etc/resolv.conf", "", unix.MS_BIND, ""),
-	} {
-		if err != nil {
-			w.t.Fatal(err)
-		}
+	err := unix.Unshare(unix.CLONE_NEWNS)
+	if err == nil {
+		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+	}
+	if err == nil {
+		err = unix.Mount(filepath.Join(w.dir, "resolv.conf"), "/etc/resolv.conf", "", unix.MS_BIND, "")
+	}
+	switch {
+	case err != nil && os.Getenv("CI") == "true":
+		w.t.Fatalf("another resolv.conf cannot be mounted, and CI must not do without it: %v", err)
+	case err != nil:
+		w.t.Skipf("SKIPPED: another resolv.conf cannot be mounted, which takes root: %v", err)
 	}
 	w.stopDNS = serveDNS(w.t, w.dns)
 }

@@ -83,7 +83,7 @@ func (s *soak) excused(name string, begin time.Time) bool {
 
 // misbehave lets one fault after the other happen to a stand-in.
 func (s *soak) misbehave(ctx context.Context, random *rand.Rand, at *standIn) {
-	for pause(ctx, random, 15*time.Second) {
+	for pause(ctx, random, 20*time.Second) {
 		n := random.IntN(len(httpFaults) + len(proxyTroubles) + 1)
 		s.trouble(ctx, random, at.name, 6*time.Second, func() func() {
 			switch {

@@ -18,7 +18,7 @@ import (
 const (
 	servers       = 4
 	importsOfEach = 20 // in the config, and in each file
-	pollTimeout   = 2 * time.Second
+	pollTimeout   = 3 * time.Second
 	scrapeTimeout = 10 * time.Second
 )
 
