@@ -65,12 +65,19 @@ func scrape(p *process.Process, f form) (answer, error) {
 		return answer{}, err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	body := bytes.NewBuffer(make([]byte, 0, bytes.MinRead+largestBody.Load()))
+	_, err = body.ReadFrom(resp.Body)
+	took := time.Since(begin)
+	largestBody.Store(max(largestBody.Load(), int64(body.Len())))
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("HTTP status %s: %s", resp.Status, body)
 	}
-	return answer{body, resp.Header.Get("Content-Encoding") == "gzip", time.Since(begin)}, err
+	return answer{body.Bytes(), resp.Header.Get("Content-Encoding") == "gzip", took}, err
 }
+
+// largestBody is how large a buffer is made for the next answer: one that grows
+// would take a good part of what is measured.
+var largestBody atomic.Int64
 
 // sum is how many series a metric has, and what their values add up to.
 type sum struct {

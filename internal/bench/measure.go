@@ -243,6 +243,7 @@ type sampled struct {
 // scrape adds a scrape, but for the first, which has none before it to count
 // allocations from.
 func (s *sampled) scrape(p *process.Process, f form) error {
+	runtime.GC() // here, or else beside what is measured
 	a, err := scrape(p, f)
 	if err != nil {
 		return err

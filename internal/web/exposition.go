@@ -2,7 +2,6 @@ package web
 
 import (
 	"bufio"
-	"bytes"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -15,9 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// exposition answers with metrics. It writes them into memory first, compressed,
-// where they are a twentieth of what they are made of: so no reader holds on
-// to that, however slow. Readers that come together share one answer.
+// exposition answers with metrics. It writes them into memory first, compressed
+// for whoever can read that, as Prometheus does: that is a twentieth of what they
+// are made of. So no reader holds on to the rest, however slow, and readers that
+// come together share one answer.
 type exposition struct {
 	metrics http.Handler // writes them as they are asked for, not compressed
 
@@ -30,16 +30,19 @@ type exposition struct {
 }
 
 // form is all of a request that makes a difference to the answer.
-type form struct{ accept, names string }
+type form struct {
+	accept, names string
+	compressed    bool
+}
 
 // rendered is an answer in memory.
 type rendered struct {
 	readers int           // who wait for it; guarded by the exposition's lock
 	done    chan struct{} // closed when all the rest is there
 
-	header     http.Header
-	status     int // 0 if it could not be written to its end
-	compressed bytes.Buffer
+	header http.Header
+	status int // 0 if it could not be written to its end
+	body   blocks
 }
 
 // newExposition returns the exposition of what gather returns at the time of an
@@ -64,15 +67,13 @@ func (e *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		header[name] = append(header[name], values...)
 	}
 	header.Add("Vary", "Accept-Encoding")
-	if !acceptsGzip(r.Header) {
-		w.WriteHeader(answer.status)
-		answer.writePlain(w)
-		return
-	}
-	header.Set("Content-Encoding", "gzip")
-	header.Set("Content-Length", strconv.Itoa(answer.compressed.Len()))
+	header.Set("Content-Length", strconv.Itoa(answer.body.length()))
 	w.WriteHeader(answer.status)
-	_, _ = w.Write(answer.compressed.Bytes()) // the client may have hung up
+	for _, block := range answer.body {
+		if _, err := w.Write(block); err != nil {
+			return // the client hung up
+		}
+	}
 }
 
 // answer returns an answer to r, none that was begun before; nil if r's client
@@ -81,6 +82,8 @@ func (e *exposition) answer(r *http.Request) *rendered {
 	wanted := form{
 		accept: strings.Join(r.Header.Values("Accept"), ","),
 		names:  url.Values{"": r.URL.Query()["name[]"]}.Encode(), // as promhttp has it
+
+		compressed: acceptsGzip(r.Header),
 	}
 	answer := e.join(wanted)
 	defer e.leave(wanted, answer)
@@ -99,7 +102,7 @@ func (e *exposition) answer(r *http.Request) *rendered {
 	}
 	e.begin(wanted)
 	defer close(answer.done)
-	answer.render(e.metrics, r)
+	answer.render(e.metrics, r, wanted.compressed)
 	return answer
 }
 
@@ -133,32 +136,72 @@ func (e *exposition) begin(wanted form) {
 	delete(e.next, wanted)
 }
 
-// render has metrics write the answer to r, and compresses it meanwhile.
-func (a *rendered) render(metrics http.Handler, r *http.Request) {
-	const blockBytes = 64 << 10
-	plain, w := io.Pipe()
-	var compression sync.WaitGroup
-	compression.Go(func() {
-		// The fastest level: higher ones take longer than all the rest.
-		z, _ := gzip.NewWriterLevel(&a.compressed, gzip.BestSpeed) // its only error is a bad level
-		_, _ = io.CopyBuffer(z, plain, make([]byte, blockBytes))   // neither side fails
-		_ = z.Close()
-	})
-	defer compression.Wait()
-	defer w.Close()
+// render has metrics write the answer to r.
+func (a *rendered) render(metrics http.Handler, r *http.Request, compressed bool) {
+	out := io.Writer(&a.body)
+	if compressed {
+		a.header.Set("Content-Encoding", "gzip")
+		z := compress(&a.body)
+		defer z.Close()
+		out = z
+	}
 	status := http.StatusOK
-	writer := renderer{bufio.NewWriterSize(w, blockBytes), a.header, &status}
+	writer := renderer{bufio.NewWriterSize(out, blockBytes), a.header, &status}
 	metrics.ServeHTTP(writer, r)
 	_ = writer.Flush()
 	a.status = status
 }
 
-// writePlain writes the body as it was before it was compressed.
-func (a *rendered) writePlain(w io.Writer) {
-	z, err := gzip.NewReader(bytes.NewReader(a.compressed.Bytes()))
-	if err == nil {
-		_, _ = io.Copy(w, z) //nolint:gosec // G110: it was compressed here. The client may have hung up.
+// compress returns what compresses into w whatever is written to it, beside the
+// writer. Close it to have all in w.
+func compress(w io.Writer) io.WriteCloser {
+	plain, in := io.Pipe()
+	c := &compressor{PipeWriter: in}
+	c.running.Go(func() {
+		// The fastest level: higher ones take longer than all the rest.
+		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)           // its only error is a bad level
+		_, _ = io.CopyBuffer(z, plain, make([]byte, blockBytes)) // neither side fails
+		_ = z.Close()
+	})
+	return c
+}
+
+type compressor struct {
+	*io.PipeWriter
+	running sync.WaitGroup
+}
+
+func (c *compressor) Close() error {
+	err := c.PipeWriter.Close()
+	c.running.Wait()
+	return err
+}
+
+// blocks are bytes in memory. They grow without being copied.
+type blocks [][]byte
+
+const blockBytes = 64 << 10
+
+// Write implements io.Writer.
+func (b *blocks) Write(p []byte) (int, error) {
+	written := len(p)
+	for len(p) > 0 {
+		if n := len(*b); n == 0 || len((*b)[n-1]) == blockBytes {
+			*b = append(*b, make([]byte, 0, blockBytes))
+		}
+		last := &(*b)[len(*b)-1]
+		n := min(len(p), blockBytes-len(*last))
+		*last = append(*last, p[:n]...)
+		p = p[n:]
 	}
+	return written, nil
+}
+
+func (b blocks) length() int {
+	if len(b) == 0 {
+		return 0
+	}
+	return (len(b)-1)*blockBytes + len(b[len(b)-1])
 }
 
 // renderer is the http.ResponseWriter of a rendered. Its buffer has the methods
