@@ -185,7 +185,7 @@ func TestPanicIsNoAnswer(t *testing.T) {
 				<-begin
 				return nil, nil
 			}
-			panic("a bug")
+			panic("a bug") //nolint:forbidigo // nothing else does
 		}, promhttp.HandlerOpts{})
 		var all sync.WaitGroup
 		var panics, errors atomic.Int32
