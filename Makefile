@@ -25,6 +25,8 @@ build:
 # What a release consists of, in dist/: the same bytes wherever it is made, from
 # the same commit by the same Go. Wants GNU tar.
 PLATFORMS := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
+RELEASED  := LICENSE README.md CHANGELOG.md BENCHMARKS.md SECURITY.md config.example.yml docs \
+	deploy/alertmanager deploy/grafana deploy/lakefs deploy/prometheus deploy/systemd
 release: BRANCH := HEAD
 release: REVISION := $(shell git rev-parse HEAD 2>/dev/null)
 release: export GOAMD64 := v1
@@ -33,11 +35,12 @@ release: export GOEXPERIMENT :=
 release: export GOFIPS140 := off
 release: export GOFLAGS :=
 release:
+	@test -z "$$(git status --porcelain)" || { echo "release: there are changes that are not committed" >&2; exit 1; }
 	rm -rf dist
 	for platform in $(PLATFORMS); do \
 		name=$(BINARY)-$(VERSION).$$platform && mkdir -p dist/$$name && \
 		GOOS=$${platform%-*} GOARCH=$${platform#*-} $(MAKE) build BINARY=dist/$$name/$(BINARY) VERSION=$(VERSION) REVISION=$(REVISION) BRANCH=$(BRANCH) && \
-		cp LICENSE README.md CHANGELOG.md config.example.yml dist/$$name && \
+		git archive HEAD $(RELEASED) | tar -x -C dist/$$name && \
 		tar --sort=name --mtime=@$$(git log -1 --format=%ct) --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
 			-C dist -c $$name | gzip -n >dist/$$name.tar.gz && \
 		rm -r dist/$$name || exit; \

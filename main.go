@@ -379,6 +379,8 @@ func (r *reloader) load() error {
 		return err
 	}
 	r.collector.Apply(cfg)
+	level.Info(r.logger).Log("msg", "The configuration is loaded",
+		"servers", len(cfg.Servers), "imports", len(cfg.Imports), "repositories", len(cfg.Repositories))
 	r.successful.Set(1)
 	r.successTime.SetToCurrentTime()
 	return nil

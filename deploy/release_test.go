@@ -38,9 +38,36 @@ func TestReleaseIsReproducible(t *testing.T) {
 	if out, err := verify.CombinedOutput(); err != nil || strings.Count(string(out), ": OK\n") != 2 {
 		t.Errorf("sha256sum: %v\n%s", err, out)
 	}
-	out, err := exec.CommandContext(t.Context(), "tar", "-xOzf", filepath.Join(there, archive), strings.TrimSuffix(archive, ".tar.gz")+"/config.example.yml").Output()
-	if err != nil || string(out) != read(t, "../config.example.yml") {
-		t.Errorf("config.example.yml is not in the archive: %v", err)
+	for _, file := range []string{"config.example.yml", "SECURITY.md", "deploy/systemd/lakefs_import_exporter.service", "deploy/prometheus/rules/alerts.yml"} {
+		out, err := exec.CommandContext(t.Context(), "tar", "-xOzf", filepath.Join(there, archive), strings.TrimSuffix(archive, ".tar.gz")+"/"+file).Output()
+		if err != nil || string(out) != committed(t, file) {
+			t.Errorf("%s is not in the archive: %v", file, err)
+		}
+	}
+}
+
+// committed returns a file of the newest commit.
+func committed(t *testing.T, file string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "git", "-C", "..", "show", "HEAD:"+file).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// What is not committed is not released.
+func TestReleaseOfChanges(t *testing.T) {
+	need(t, "git")
+	need(t, "make")
+	dir := filepath.Join(t.TempDir(), "clone")
+	if out, err := exec.CommandContext(t.Context(), "git", "clone", "--quiet", "..", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	write(t, filepath.Join(dir, "README.md"), "changed")
+	out, err := exec.CommandContext(t.Context(), "make", "-C", dir, "release", "VERSION=1.2.3", "PLATFORMS=").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "not committed") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 
