@@ -627,6 +627,7 @@ func TestChartRefuses(t *testing.T) {
 		"wrong type":            {"shards=two", "at '/shards': got string, want integer"},
 		"wrong log level":       {"log.level=loud", "at '/log/level': value must be one of 'debug', 'info', 'warn', 'error'"},
 		"wrong tri-state":       {"serviceMonitor.enabled=maybe", "at '/serviceMonitor/enabled': value must be one of 'auto', true, false"},
+		"no secrets":            {"secrets=null", "config.servers[0].basic_auth.password_file: secrets/lakefs-credentials/secret_access_key is none of the files that secrets brings: none"},
 		"no servers":            {"config.servers=null", "at '/config': missing property 'servers'"},
 		"endpoint without http": {"config.servers[0].endpoint_url=lakefs", "at '/config/servers/0/endpoint_url': 'lakefs' does not match pattern '^https?://"},
 		"endpoint with keys":    {"config.servers[0].endpoint_url=http://a:b@lakefs", "at '/config/servers/0/endpoint_url': 'http://a:b@lakefs' does not match pattern"},

@@ -162,7 +162,7 @@ a list of where in the config it is, what stands there, and the files that are. 
 {{- else if and (hasSuffix "_url" $key) (regexMatch "^[^/]*//[^/]*@" (toString $value)) }}
 {{- fail (printf "%s: credentials in a URL would stand in a ConfigMap for many to read" $here) }}
 {{- else if and (hasSuffix "_file" $key) (hasPrefix "secrets/" (toString $value)) (not (has $value $files)) }}
-{{- fail (printf "%s: %s is none of the files that secrets brings: %s" $here $value (join ", " $files)) }}
+{{- fail (printf "%s: %s is none of the files that secrets brings: %s" $here $value (join ", " $files | default "none")) }}
 {{- else if eq $key "http_headers" }}
 {{- range $name, $header := $value }}
 {{- if hasKey $header "secrets" }}
