@@ -269,8 +269,7 @@ func (imageConfig) ResolveImageConfig(_ context.Context, ref string, _ sourceres
 // The Dockerfile's first stage does what it says: here, for another platform and with
 // what a clone of the repository has, in a folder in place of the root directory.
 func TestDockerfileBuilds(t *testing.T) {
-	need(t, "git")
-	clone, root := filepath.Join(t.TempDir(), "clone"), t.TempDir()
+	clone, root := clone(t), t.TempDir()
 	command := func(dir string, env []string, name string, args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), name, args...)
@@ -281,7 +280,6 @@ func TestDockerfileBuilds(t *testing.T) {
 		}
 		return string(out)
 	}
-	command(".", nil, "git", "clone", "--quiet", "..", clone)
 	ignored, err := ignorefile.ReadAll(strings.NewReader(read(t, dockerfile+".dockerignore")))
 	if err != nil {
 		t.Fatal(err)
