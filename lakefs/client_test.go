@@ -557,23 +557,34 @@ func TestToken(t *testing.T) {
 	wantStatus(t, client, ref)
 }
 
+// tokenServer hands out the token a.b.c, after wait has returned. It counts how
+// often.
+func tokenServer(t *testing.T, wait func()) (url string, tokens *atomic.Int32) {
+	t.Helper()
+	tokens = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		tokens.Add(1)
+		wait()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"access_token":"a.b.c","token_type":"bearer"}`)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, tokens
+}
+
+// withOAuth2 has a client use auth, and nothing else.
+func withOAuth2(auth config.OAuth2) func(*config.HTTPClientConfig) {
+	return func(c *config.HTTPClientConfig) { c.BasicAuth, c.OAuth2 = nil, &auth }
+}
+
 // A secret that could not be read at first does not make the others race.
 func TestOAuth2WithoutSecretAtFirst(t *testing.T) {
 	const requests = 32
 	lakeFS, _ := newServer(t, lakefstest.Options{Token: "a.b.c"})
 	ref := lakeFS.Start("my-repo", "main", lakefstest.Script{})
-	var tokens atomic.Int32
-	token := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		tokens.Add(1)
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"access_token":"a.b.c","token_type":"bearer"}`)
-	}))
-	t.Cleanup(token.Close)
+	token, tokens := tokenServer(t, func() {})
 	file := filepath.Join(t.TempDir(), "secret")
-	client := newClient(t, lakeFS.URL, func(c *config.HTTPClientConfig) {
-		c.BasicAuth = nil
-		c.OAuth2 = &config.OAuth2{ClientID: "id", ClientSecretFile: file, TokenURL: token.URL}
-	})
+	client := newClient(t, lakeFS.URL, withOAuth2(config.OAuth2{ClientID: "id", ClientSecretFile: file, TokenURL: token}))
 	for range 2 {
 		_, err := client.ImportStatus(t.Context(), ref)
 		wantError(t, err, lakefs.Credentials)
@@ -598,20 +609,10 @@ func TestOAuth2AtOnce(t *testing.T) {
 	const clients, requests = 20, 32
 	lakeFS, _ := newServer(t, lakefstest.Options{Token: "a.b.c"})
 	ref := lakeFS.Start("my-repo", "main", lakefstest.Script{})
-	var tokens atomic.Int32
 	var begun sync.WaitGroup
-	token := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		tokens.Add(1)
-		begun.Wait()
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"access_token":"a.b.c","token_type":"bearer"}`)
-	}))
-	t.Cleanup(token.Close)
+	token, tokens := tokenServer(t, begun.Wait)
 	for range clients { // It takes some luck for requests to be at once.
-		client := newClient(t, lakeFS.URL, func(c *config.HTTPClientConfig) {
-			c.BasicAuth = nil
-			c.OAuth2 = &config.OAuth2{ClientID: "id", ClientSecret: "secret", TokenURL: token.URL}
-		})
+		client := newClient(t, lakeFS.URL, withOAuth2(config.OAuth2{ClientID: "id", ClientSecret: "secret", TokenURL: token}))
 		begun.Add(requests)
 		var all sync.WaitGroup
 		for range requests {
@@ -767,16 +768,9 @@ func TestConnectionsAreReused(t *testing.T) {
 		until(t, server, client, ref)
 	})
 	t.Run("until they are closed, with OAuth 2", func(t *testing.T) {
-		token := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, `{"access_token":"a.b.c","token_type":"bearer"}`)
-		}))
-		t.Cleanup(token.Close)
+		token, _ := tokenServer(t, func() {})
 		server, _ := newServer(t, lakefstest.Options{Token: "a.b.c"})
-		client := newClient(t, server.URL, func(c *config.HTTPClientConfig) {
-			c.BasicAuth = nil
-			c.OAuth2 = &config.OAuth2{ClientID: "id", ClientSecret: "secret", TokenURL: token.URL}
-		})
+		client := newClient(t, server.URL, withOAuth2(config.OAuth2{ClientID: "id", ClientSecret: "secret", TokenURL: token}))
 		until(t, server, client, server.Start("my-repo", "main", lakefstest.Script{}))
 	})
 }
