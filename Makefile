@@ -1,4 +1,4 @@
-# Targets: build, release, run, test, e2e, fuzz, lint, bench, bench-smoke, soak, clean.
+# Targets: build, release, run, test, e2e, fuzz, lint, bench, bench-smoke, clean.
 
 BINARY   := lakefs_import_exporter
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
@@ -16,7 +16,7 @@ HELM                  := $(TOOLS)/helm-$(HELM_VERSION)/helm
 # The tests look for it there.
 export PATH := $(dir $(HELM)):$(PATH)
 
-.PHONY: all build release run test e2e fuzz lint bench bench-smoke soak clean
+.PHONY: all build release run test e2e fuzz lint bench bench-smoke clean
 all: lint test build
 
 build:
@@ -85,7 +85,9 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzConfig$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/config
 	go test -run '^$$' -fuzz '^FuzzImportFile$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/config
 	go test -run '^$$' -fuzz '^FuzzTarget$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/web
-	go test -run '^$$' -fuzz '^FuzzSettings$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/web
+	go test -run '^$$' -fuzz '^FuzzOpen$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/storage
+	go test -run '^$$' -fuzz '^FuzzLastImport$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./lakefs
+	go test -run '^$$' -fuzz '^FuzzImportStatus$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./lakefs
 
 lint: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) run ./... && cd deploy && $(GOLANGCI_LINT) run ./...
@@ -108,11 +110,6 @@ bench:
 bench-smoke:
 	go test -run '^$$' -bench . -benchtime 1x ./...
 	go run ./internal/bench -smoke
-
-# The exporter for twenty minutes, while everything around it breaks at random:
-# go run ./internal/soak -help has the length, the seed and the race detector.
-soak:
-	go run ./internal/soak
 
 clean:
 	rm -rf $(BINARY) dist $(TOOLS)

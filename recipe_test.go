@@ -12,18 +12,15 @@ import (
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
 
-// need skips a test loudly if a program is not there, and fails it in CI.
+// need skips a test if a program is missing, and fails it in CI.
 func need(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is needed, and not there", program)
-		}
-		t.Skipf("SKIPPED: %s is not there", program)
+		skip(t, "%s is missing", program)
 	}
 }
 
-// block returns the code block of the README in a language that holds a text.
+// block returns the code block of the README in a language that contains a text.
 func block(t *testing.T, language, text string) string {
 	t.Helper()
 	readme, err := os.ReadFile("README.md")
@@ -39,8 +36,8 @@ func block(t *testing.T, language, text string) string {
 	return ""
 }
 
-// The recipes of the README, as they stand there, start imports, have them
-// watched and wait for them: for a success and for a failure.
+// The recipes of the README, unchanged, start imports, register them and wait for
+// them: for a success and for a failure.
 func TestRecipes(t *testing.T) {
 	t.Parallel()
 	for program, recipe := range map[string]func(t *testing.T) []string{
@@ -56,7 +53,7 @@ e = os.environ
 print(import_and_wait(e["LAKEFS"], e["LAKEFS_KEYS"], e["EXPORTER"], e["EXPORTER_USER"], e["REPO"], e["BRANCH"], e["SOURCE"], interval=0.1))
 `}
 		},
-		// Airflow itself stays out: its decorator is one that runs the task at once.
+		// Airflow itself is not needed: its decorator here runs the task at once.
 		"airflow": func(t *testing.T) []string {
 			need(t, "python3")
 			return []string{"python3", "-c", `

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,72 +63,47 @@ func (e *exporter) registered() map[string]bool {
 }
 
 // Killed at any moment under a stream of PUTs and DELETEs, the exporter starts
-// again, and knows of every PUT and DELETE that it had answered.
+// again and knows of every PUT and DELETE that it had answered.
 func TestCrash(t *testing.T) {
-	const (
-		kills   = 200
-		writers = 4
-		each    = 10 // imports that a writer has
-	)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	const kills, writers, each = 100, 4, 10
 	lakeFS := newLakeFS(t, lakefstest.Options{})
 	lakeFS.AddRepository("my-repo")
 	dir := t.TempDir()
 	write(t, dir, "config.yml", watchYAML(t, dir, lakeFS))
 
-	type fate uint8
-	const (
-		absent fate = iota
-		present
-		either
-	)
-	fates := map[string]fate{}
-	for w := range writers {
-		for i := range each {
-			fates[fmt.Sprintf("import-%d-%d", w, i)] = absent
-		}
-	}
+	// known has the imports of which it is certain whether they are registered.
+	known := map[string]bool{}
 	answered, unanswered := 0, 0
 	for kill := range kills + 1 {
 		e := start(t, dir, nil, importAPI, "--storage.path=imports.db")
 		got := e.registered()
-		for id, fate := range fates {
-			if fate == present && !got[id] {
-				t.Errorf("kill %d: %s was registered, and is not there", kill, id)
-			}
-			if fate == absent && got[id] {
-				t.Errorf("kill %d: %s was unregistered, and is there", kill, id)
-			}
-			fates[id] = absent
-			if got[id] {
-				fates[id] = present
+		for id, want := range known {
+			if got[id] != want {
+				t.Errorf("kill %d: %s: registered is %t, but should be %t", kill, id, got[id], want)
 			}
 		}
 		if t.Failed() || kill == kills {
 			break
 		}
-		random := rand.New(rand.NewPCG(seed, uint64(kill)))
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		for w := range writers {
-			own := rand.New(rand.NewPCG(seed, uint64(kill*writers+w)))
 			wg.Go(func() {
 				for {
-					id := fmt.Sprintf("import-%d-%d", w, own.IntN(each))
-					method, then := http.MethodPut, present
-					if own.IntN(2) == 0 {
-						method, then = http.MethodDelete, absent
+					id := fmt.Sprintf("import-%d-%d", w, rand.IntN(each))
+					method, registered := http.MethodPut, true
+					if rand.IntN(2) == 0 {
+						method, registered = http.MethodDelete, false
 					}
 					status := e.do(method, "/api/v1/imports/my-repo/main/"+id)
 					mu.Lock()
 					if status == 0 {
-						fates[id] = either
+						delete(known, id)
 						unanswered++
 						mu.Unlock()
 						return
 					}
-					fates[id] = then
+					known[id] = registered
 					answered++
 					mu.Unlock()
 					if status >= 300 {
@@ -135,7 +113,7 @@ func TestCrash(t *testing.T) {
 				}
 			})
 		}
-		<-time.After(time.Duration(random.IntN(60_000)) * time.Microsecond)
+		<-time.After(rand.N(60 * time.Millisecond))
 		e.kill()
 		wg.Wait()
 	}
@@ -145,8 +123,66 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// What a scrape has told of a finished import is durable with it, and outlives
-// a SIGKILL and lakeFS's own memory.
+// A storage that is truncated while in use is an error, counted, and neither a
+// crash nor a hang.
+func TestStorageTruncatedWhileInUse(t *testing.T) {
+	e, dir := watching(t, newLakeFS(t, lakefstest.Options{}), nil, importAPI, "--storage.path=imports.db")
+	const path = "/api/v1/imports/my-repo/main/"
+	if status := e.do(http.MethodPut, path+"first"); status != http.StatusCreated {
+		t.Fatal(status)
+	}
+	if err := os.Truncate(filepath.Join(dir, "imports.db"), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []string{http.MethodPut, http.MethodDelete} {
+		if status := e.do(method, path+"second"); status != http.StatusInternalServerError {
+			t.Errorf("%s: status %d", method, status)
+		}
+	}
+	if got := e.registered(); !got["first"] || got["second"] {
+		t.Errorf("registered: %v", got)
+	}
+	if got := e.scrape()["lakefs_import_exporter_storage_errors_total{}"]; got < 2 {
+		t.Errorf("%g errors", got)
+	}
+	e.signal(syscall.SIGTERM)
+	eventually(t, "the exporter exits", e.hasExited)
+	e.killed = true // its exit status is that of the last write
+}
+
+// A start without the last change, because its meta page is damaged, says so.
+func TestDamagedMetaPage(t *testing.T) {
+	e, dir := watching(t, newLakeFS(t, lakefstest.Options{}), nil, importAPI, "--storage.path=imports.db")
+	for _, id := range []string{"first", "second"} {
+		if status := e.do(http.MethodPut, "/api/v1/imports/my-repo/main/"+id); status != http.StatusCreated {
+			t.Fatal(status)
+		}
+	}
+	e.kill()
+	path := filepath.Join(dir, "imports.db")
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The pages are of 4096 bytes; the transaction's number is at 64.
+	newest := 0
+	if binary.NativeEndian.Uint64(file[4096+64:]) > binary.NativeEndian.Uint64(file[64:]) {
+		newest = 4096
+	}
+	file[newest+72] ^= 1
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e = start(t, dir, nil, importAPI, "--storage.path=imports.db")
+	if got := e.registered(); !got["first"] {
+		t.Errorf("registered: %v", got)
+	}
+	if log := e.stderr.String(); !strings.Contains(log, "level=warn") || !strings.Contains(log, "meta pages is damaged") {
+		t.Errorf("the log says nothing of it:\n%s", log)
+	}
+}
+
+// What is known of a finished import outlives a SIGKILL and lakeFS's own memory.
 func TestFinishedImportOutlivesKillAndExpiry(t *testing.T) {
 	lakeFS := newLakeFS(t, lakefstest.Options{})
 	inConfig := lakeFS.StartAt(lakefs.Ref{Repository: "my-repo", Branch: "main"}, lakefstest.Script{Objects: 7}, time.Now().Add(-time.Minute))
@@ -166,6 +202,16 @@ func TestFinishedImportOutlivesKillAndExpiry(t *testing.T) {
 	before := lines(e)
 	if len(before) != 4 {
 		t.Fatalf("got %q", before)
+	}
+	// It is stored beside the scrapes, once a second answer has agreed.
+	eventually(t, "the imports are stored", func() bool {
+		e.get("/metrics")
+		file, err := os.ReadFile(filepath.Join(dir, "data", program+".db"))
+		return err == nil && bytes.Count(file, []byte(`"confirmed":true`)) >= 2
+	})
+	// Writes are one after another: this one waits for the one just seen.
+	if status := e.do(http.MethodPut, "/api/v1/imports/my-repo/main/"+registered.ID); status != http.StatusOK {
+		t.Fatal(status)
 	}
 	e.kill()
 	lakeFS.Forget(inConfig)

@@ -1,493 +1,488 @@
-package collector
+package collector_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"flag"
+	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
+	"regexp"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
-	"github.com/prometheus/common/config"
-	"github.com/prometheus/common/expfmt"
 
+	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/lakefs"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
 
-var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
+var logged = regexp.MustCompile(`level=(\w+) .*?(?:failed="?([^"]*)"? |$)`)
 
-// world is a lakeFS and a collector that watches it, on one clock.
-type world struct {
-	t         *testing.T
-	lakeFS    *lakefstest.Server
-	client    *lakefs.Client
-	collector *Collector
-	registry  *prometheus.Registry
-	log       *safeBuffer
-	cfg       Config
-
-	mu  sync.Mutex
-	now time.Time
+// failures returns what the log says of polls: the level of each line, and how
+// many failed in which way.
+func (w *world) failures() []string {
+	var all []string
+	for _, line := range w.log.important() {
+		m := logged.FindStringSubmatch(line)
+		all = append(all, strings.TrimSpace(m[1]+" "+m[2]))
+	}
+	return all
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{
-		t:        t,
-		now:      time.Date(2026, 11, 22, 10, 50, 27, 374205733, time.UTC),
-		registry: prometheus.NewRegistry(),
-		log:      &safeBuffer{},
+// What a server is like is judged by scrapes, and logged once for as long as the
+// cause is the same.
+func TestServerStatus(t *testing.T) {
+	w := newWorld(t)
+	check := func(when string, up, authorized bool) {
+		t.Helper()
+		for range 2 {
+			if s := w.after(15 * time.Second).Servers[0]; s.Up != up || s.Authorized != authorized {
+				t.Errorf("%s: up %v, authorized %v, want %v and %v", when, s.Up, s.Authorized, up, authorized)
+			}
+		}
 	}
-	var err error
-	w.lakeFS, err = lakefstest.New(lakefstest.Options{Clock: w.Now})
-	if err != nil {
-		t.Fatal(err)
+	with := func(match lakefstest.Match, f lakefstest.Fault, when string, up, authorized bool) {
+		t.Helper()
+		defer w.lakeFS.Inject(match, f)()
+		check(when, up, authorized)
 	}
-	t.Cleanup(w.lakeFS.Close)
-	w.client = w.newClient(lakefstest.SecretAccessKey)
-	w.collector, err = New(Options{Now: w.Now, Logger: log.NewLogfmtLogger(w.log), Registerer: w.registry})
-	if err != nil {
-		t.Fatal(err)
+	if s := w.collector.Snapshot().Servers[0]; s.Up || !s.Authorized || s.ClockSkewKnown {
+		t.Errorf("before the first scrape: %+v", s)
 	}
-	w.cfg.Servers = []Server{{Name: "prod", Client: w.client, Timeout: time.Minute, MaxConcurrentRequests: 32}}
-	return w
+	check("with nothing to poll", true, true)
+	if got := w.lakeFS.Stats(); got.Healthchecks != 2 || got.Requests != 2 {
+		t.Errorf("%d health checks of %d requests, want 2 of 2", got.Healthchecks, got.Requests)
+	}
+	with(lakefstest.Healthchecks, lakefstest.Fault{Body: "<html>"}, "with a page for a health check", false, true)
+	keys := w.watchMany(2, lakefstest.Script{Objects: 1e9, Rate: 1})
+	with(lakefstest.Healthchecks, lakefstest.Fault{Status: 500}, "with statuses", true, true)
+	refused := lakefstest.Fault{Status: 401, Body: lakefstest.Message("error authenticating request")}
+	with(lakefstest.Everything, refused, "with wrong keys", true, false)
+	with(lakefstest.Everything, lakefstest.Fault{Status: 502, Body: "<h1>Bad Gateway</h1>"}, "behind a broken proxy", false, false)
+	with(lakefstest.Everything, lakefstest.Fault{Status: 403, Body: "<h1>Forbidden</h1>"}, "refused by a proxy", false, false)
+	check("again", true, true)
+	one := lakefstest.StatusOf(lakefs.Ref{Repository: keys[0].Repository, ID: keys[0].ID})
+	with(one, refused, "without rights to one of two", true, true)
+	with(lakefstest.Everything, lakefstest.Fault{Status: 500, Body: lakefstest.Message("internal server error")}, "with a server error", false, true)
+	with(one, lakefstest.Fault{Status: 500}, "with one error of two", true, true)
+	with(lakefstest.Everything, lakefstest.Fault{Status: 404, Body: lakefstest.Message("not found")}, "with no import known", true, true)
+	check("at last", true, true)
+	equal(t, "log", []string{
+		"warn bad_response=1", "info", "warn unauthorized=2", "warn server_error=2", "warn unauthorized=2", "info",
+		"warn unauthorized=1", "warn server_error=2", "warn not_found=2", "info",
+	}, w.failures())
 }
 
-func (w *world) newClient(secret string) *lakefs.Client {
-	httpConfig := config.DefaultHTTPClientConfig
-	httpConfig.BasicAuth = &config.BasicAuth{Username: lakefstest.AccessKeyID, Password: config.Secret(secret)}
-	client, err := lakefs.NewClient(lakefs.ClientConfig{EndpointURL: w.lakeFS.URL, HTTP: httpConfig, UserAgent: "test"})
-	if err != nil {
-		w.t.Fatal(err)
+// A probe and a GET change nothing of how a server stands, and log nothing.
+func TestServerIsJudgedByScrapesAlone(t *testing.T) {
+	good := lakefstest.Fault{}
+	bad := lakefstest.Fault{Status: 502, Body: "<h1>Bad Gateway</h1>"}
+	refused := lakefstest.Fault{Status: 401, Body: lakefstest.Message("error authenticating request")}
+	for _, tc := range []struct{ scraped, then lakefstest.Fault }{{good, bad}, {bad, good}, {refused, good}, {good, refused}} {
+		w := newWorld(t)
+		key := w.watchMany(1, import50k)[0]
+		w.lakeFS.Inject(lakefstest.Everything, tc.scraped)
+		before, log := w.scrape().Servers, len(w.log.important())
+		w.lakeFS.Inject(lakefstest.Everything, tc.then)
+		w.theirs.Advance(time.Hour)
+		for _, do := range []ask{w.getting(key), w.probing(key)} {
+			w.advance(10 * time.Second)
+			do(t.Context())
+		}
+		equal(t, "server", before, w.collector.Snapshot().Servers)
+		if got := w.log.important()[log:]; len(got) > 0 {
+			t.Errorf("log: %q", got)
+		}
 	}
-	w.t.Cleanup(client.CloseIdleConnections)
-	return client
 }
 
-func (w *world) Now() time.Time {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.now
-}
+// filesFunc is a collector.Files.
+type filesFunc func(ctx context.Context, changed func(collector.FileSet))
 
-func (w *world) advance(d time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.now = w.now.Add(d)
-}
+func (f filesFunc) Watch(ctx context.Context, changed func(collector.FileSet)) { f(ctx, changed) }
 
-// watch adds an import to the config, and returns it.
-func (w *world) watch(ref lakefs.Ref, change ...func(*Import)) Import {
-	imp := Import{Key: Key{"prod", ref}, NoProgressAfter: DefaultNoProgressAfter}
-	for _, f := range change {
-		f(&imp)
-	}
-	if err := imp.Validate(); err != nil {
-		w.t.Fatal(err)
-	}
-	w.cfg.Imports = append(w.cfg.Imports, imp)
+// withFiles applies a config whose files have the content set now, and returns
+// what changes them.
+func (w *world) withFiles(set collector.FileSet) (change func(collector.FileSet)) {
+	w.cfg.Files = filesFunc(func(ctx context.Context, changed func(collector.FileSet)) {
+		change = changed
+		changed(set)
+		<-ctx.Done()
+	})
 	w.collector.Apply(w.cfg)
-	return imp
+	return change
 }
 
-func (w *world) scrape() *Snapshot {
-	return w.collector.Scrape(context.Background())
-}
+func TestFiles(t *testing.T) {
+	w := newWorld(t)
+	fromConfig := newImport(w.lakeFS.Start("repo-0", branch, import50k))
+	fromFile := newImport(w.lakeFS.Start("repo-1", branch, import50k))
+	w.cfg.Imports = []collector.Import{fromConfig}
+	change := w.withFiles(collector.FileSet{})
+	w.scrape()
+	change(collector.FileSet{
+		Imports: []collector.Import{fromFile},
+		Failed:  map[string]bool{"a.yml": false, "b.yml": true, "\xffc.yml": true},
+	})
+	s := w.scrape()
+	everyImport(t, s, "its origin", func(v *collector.ImportView) bool {
+		return v.Origin == map[string]collector.Origin{"repo-0": collector.FromConfig, "repo-1": collector.FromFile}[v.Repository]
+	})
+	equal(t, "origins", `lakefs_import_exporter_imports{source="api"} 0
+lakefs_import_exporter_imports{source="config"} 1
+lakefs_import_exporter_imports{source="discovery"} 0
+lakefs_import_exporter_imports{source="file"} 1`, lines(t, s, "lakefs_import_exporter_imports{"))
+	equal(t, "files", `lakefs_import_exporter_import_file_error{file="a.yml"} 0
+lakefs_import_exporter_import_file_error{file="b.yml"} 1
+lakefs_import_exporter_import_file_error{file="`+"\uFFFD"+`c.yml"} 1`, lines(t, s, "lakefs_import_exporter_import_file_error{"))
 
-// text returns what Prometheus would be given.
-func text(t *testing.T, g prometheus.Gatherer) string {
-	t.Helper()
-	// Gatherers refuse what a registry would: duplicates, bad names, bad UTF-8.
-	families, err := prometheus.Gatherers{g}.Gather()
-	if err != nil {
-		t.Fatal(err)
+	change(collector.FileSet{})
+	if got := w.scrape().Imports; len(got) != 1 {
+		t.Errorf("%d imports, want that of the config alone", len(got))
 	}
-	var b strings.Builder
-	for _, f := range families {
-		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+	// A file system that answers late changes nothing after a reload.
+	w.withFiles(collector.FileSet{Imports: []collector.Import{fromFile}})
+	change(collector.FileSet{Failed: map[string]bool{"a.yml": true}})
+	if s := w.collector.Snapshot(); len(s.Imports) != 2 || lines(t, s, "lakefs_import_exporter_import_file_error{") != "" {
+		t.Errorf("after a stale change: %d imports", len(s.Imports))
+	}
+	w.cfg.Files = nil
+	w.collector.Apply(w.cfg)
+	if got := w.collector.Snapshot().Imports; len(got) != 1 {
+		t.Errorf("without files: %d imports", len(got))
+	}
+}
+
+// A file system that hangs delays a reload by a second at most, and nobody else.
+func TestHangingFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := collector.New(collector.Options{Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry()})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	return b.String()
-}
-
-// golden compares got with a file in testdata, or writes it with -update.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
+		defer c.Close()
+		hang, ended := make(chan struct{}), make(chan struct{})
+		files := filesFunc(func(context.Context, func(collector.FileSet)) {
+			defer func() { ended <- struct{}{} }()
+			<-hang // whatever becomes of the context
+		})
+		start := time.Now()
+		applied := make(chan struct{})
+		go func() {
+			defer close(applied)
+			c.Apply(collector.Config{Files: files})
+		}()
+		synctest.Wait()
+		c.Poll(t.Context()) // while Apply waits
+		c.Snapshot()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("a scrape took %s", took)
 		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
+		<-applied
+		c.Apply(collector.Config{Files: files})
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("two reloads took %s", took)
+		}
+		close(hang)
+		<-ended
+		<-ended
+	})
+}
+
+// What is watched for several reasons has the settings of the first, and its
+// memory whatever the reason.
+func TestPrecedence(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	ref := w.lakeFS.Start(repo, branch, import50k)
+	from := func(name string) collector.Import {
+		return newImport(ref, func(i *collector.Import) { i.Labels = map[string]string{"from": name} })
+	}
+	check := func(when string, want collector.Origin) {
+		t.Helper()
+		s := w.collector.Snapshot()
+		if len(s.Imports) != 1 {
+			t.Fatalf("%s: %d imports", when, len(s.Imports))
+		}
+		if v := s.Imports[0]; v.Origin != want || v.Labels["from"] != string(want) || v.IngestedObjects != 15_000 {
+			t.Errorf("%s: %s, %v, %d objects", when, v.Origin, v.Labels, v.IngestedObjects)
 		}
 	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
+	w.register(from("api"))
+	w.after(30 * time.Second)
+	check("registered", collector.FromAPI)
+	w.withFiles(collector.FileSet{Imports: []collector.Import{from("file")}})
+	check("in a file too", collector.FromFile)
+	w.cfg.Imports = []collector.Import{from("config")}
+	w.collector.Apply(w.cfg)
+	check("in the config too", collector.FromConfig)
+	w.register(from("api"))
+	check("registered again", collector.FromConfig)
+	w.cfg.Imports = nil
+	change := w.withFiles(collector.FileSet{Imports: []collector.Import{from("file")}})
+	check("no longer in the config", collector.FromFile)
+	change(collector.FileSet{})
+	check("no longer in a file", collector.FromAPI)
 }
 
-// polls returns how many polls ended with each result, without those that
-// none did.
-func (w *world) polls() map[string]float64 {
-	w.t.Helper()
-	families, err := w.registry.Gather()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	counts := map[string]float64{}
-	for _, f := range families {
-		if f.GetName() != "lakefs_import_exporter_polls_total" {
-			continue
-		}
-		for _, m := range f.Metric {
-			for _, l := range m.Label {
-				if l.GetName() == "result" && m.Counter.GetValue() > 0 {
-					counts[l.GetValue()] += m.Counter.GetValue()
-				}
-			}
-		}
-	}
-	return counts
+// An import that moves from the config to a file is the same import, without
+// storage too.
+func TestMoveFromConfigToFile(t *testing.T) {
+	w := newWorld(t)
+	w.watch(w.lakeFS.Start(repo, branch, import50k))
+	w.after(5 * time.Minute)
+	before := w.after(time.Second).Imports[0]
+	imports := w.cfg.Imports
+	w.cfg.Imports = nil
+	w.withFiles(collector.FileSet{Imports: imports})
+	w.after(time.Minute)
+	after := w.after(time.Second).Imports[0]
+	equal(t, "what is known", before.Observation, after.Observation)
+	equal(t, "finished imports", map[string]float64{"succeeded": 1}, w.finished())
 }
 
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-const (
-	repo   = "my-repo"
-	branch = "main"
-)
-
-// import50k runs for 100 seconds.
-var import50k = lakefstest.Script{Objects: 50_000, Rate: 500}
-
-func ending(end lakefstest.End, after time.Duration) lakefstest.Script {
-	s := import50k
-	s.End, s.EndAfter = end, after
-	return s
-}
-
-// status returns a body of importStatus at the clock's now.
-func (w *world) status(rest string) string {
-	return `{"update_time":"` + w.Now().Format(time.RFC3339Nano) + `",` + rest + `}`
-}
-
-// What Prometheus, scripts and people are told of an import in every state it
-// can get into, and by everything that can come between it and lakeFS.
-func TestStates(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		state State
-		polls map[string]float64
-		play  func(w *world)
-	}{
-		{
-			name: "running", state: Running, polls: map[string]float64{"success": 2},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k), func(i *Import) {
-					i.ExpectedObjects = 50_000
-					i.NoProgressAfter = 2 * time.Hour
-					i.Labels = map[string]string{"team": "ingest", "Zone": `a "quoted" \ zone`}
-				})
-				w.advance(30 * time.Second)
-				w.scrape()
-				w.advance(30 * time.Second)
-				w.scrape()
-			},
-		},
-		{
-			name: "running_uuid", state: Running, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				ref := lakefs.Ref{Repository: repo, Branch: branch, ID: "b6e2f7a0-51c9-4d7e-9f0a-2c1d8e4b7a35"}
-				w.watch(w.lakeFS.StartAt(ref, import50k, w.Now()))
-				w.advance(30 * time.Second)
-				w.scrape()
-			},
-		},
-		{
-			name: "hung", state: Hung, polls: map[string]float64{"success": 2},
-			play: func(w *world) {
-				s := ending(lakefstest.Hang, 0)
-				s.EndAtObjects = 30_000
-				w.watch(w.lakeFS.Start(repo, branch, s), func(i *Import) { i.ExpectedObjects = 50_000 })
-				w.advance(2 * time.Minute)
-				w.scrape()
-				w.advance(31 * time.Minute)
-				w.scrape()
-			},
-		},
-		{
-			name: "committing", state: Running, polls: map[string]float64{"success": 2},
-			play: func(w *world) {
-				s := import50k
-				s.Committing = 3 * time.Hour
-				w.watch(w.lakeFS.Start(repo, branch, s), func(i *Import) { i.ExpectedObjects = 50_000 })
-				w.advance(2 * time.Minute)
-				w.scrape()
-				w.advance(time.Hour)
-				w.scrape()
-			},
-		},
-		{
-			name: "succeeded", state: Succeeded, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k), func(i *Import) { i.ExpectedObjects = 50_000 })
-				w.advance(5 * time.Minute)
-				w.scrape()
-				w.advance(time.Hour)
-				w.scrape()
-			},
-		},
-		{
-			name: "failed", state: Failed, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, ending(lakefstest.Failure, 10*time.Second)))
-				w.advance(time.Minute)
-				w.scrape()
-			},
-		},
-		{
-			name: "failed_documented", state: Failed, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.lakeFS.Inject(lakefstest.Statuses, lakefstest.Fault{
-					Body: w.status(`"completed":true,"error":{"message":"write range: read-only repository"}`),
-				})
-				w.scrape()
-			},
-		},
-		{
-			name: "canceled", state: Canceled, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, ending(lakefstest.Cancel, 10*time.Second)))
-				w.advance(time.Minute)
-				w.scrape()
-			},
-		},
-		{
-			name: "context_canceled", state: Failed, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				s := ending(lakefstest.Failure, 10*time.Second)
-				s.Message = "import error: error on ingest: context canceled"
-				w.watch(w.lakeFS.Start(repo, branch, s))
-				w.advance(time.Minute)
-				w.scrape()
-			},
-		},
-		{
-			name: "orphaned", state: Stalled, polls: map[string]float64{"success": 2},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.advance(30 * time.Second)
-				w.scrape()
-				w.lakeFS.Restart()
-				w.advance(3 * time.Minute)
-				w.scrape()
-			},
-		},
-		{
-			name: "orphaned_and_expired", state: Stalled, polls: map[string]float64{"success": 1, "not_found": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.lakeFS.Restart()
-				w.advance(3 * time.Minute)
-				w.scrape()
-				w.advance(25 * time.Hour)
-				w.lakeFS.Restart()
-				w.scrape()
-			},
-		},
-		{
-			name: "never_found", state: NotFound, polls: map[string]float64{"not_found": 1},
-			play: func(w *world) {
-				w.lakeFS.AddRepository(repo)
-				w.watch(lakefs.Ref{Repository: repo, Branch: branch, ID: "dc1chj1ksduerdki88b0"})
-				w.scrape()
-			},
-		},
-		{
-			name: "vanished_while_running", state: Lost, polls: map[string]float64{"success": 1, "not_found": 1},
-			play: func(w *world) {
-				ref := w.lakeFS.Start(repo, branch, import50k)
-				w.watch(ref)
-				w.advance(30 * time.Second)
-				w.scrape()
-				w.lakeFS.Forget(ref)
-				w.advance(30 * time.Second)
-				w.scrape()
-			},
-		},
-		{
-			name: "vanished_after_success", state: Succeeded, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				ref := w.lakeFS.Start(repo, branch, import50k)
-				w.watch(ref)
-				w.advance(5 * time.Minute)
-				w.scrape()
-				w.lakeFS.Forget(ref)
-				w.advance(time.Minute)
-				w.scrape()
-			},
-		},
-		{
-			name: "repository_deleted", state: Lost, polls: map[string]float64{"success": 1, "not_found": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.advance(30 * time.Second)
-				w.scrape()
-				w.lakeFS.Inject(lakefstest.Statuses, lakefstest.Fault{Status: http.StatusGone})
-				w.advance(30 * time.Second)
-				w.scrape()
-			},
-		},
-		{
-			name: "ingress_404", state: Running, polls: map[string]float64{"success": 1, "bad_response": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.advance(30 * time.Second)
-				w.scrape()
-				w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Status: 404, Body: "default backend - 404"})
-				w.advance(30 * time.Second)
-				w.scrape()
-			},
-		},
-		{
-			name: "down_from_the_start", state: Unknown, polls: map[string]float64{"connection": 1},
-			play: func(w *world) {
-				w.watch(lakefs.Ref{Repository: repo, Branch: branch, ID: "dc1chj1ksduerdki88b0"})
-				w.lakeFS.Close()
-				w.scrape()
-			},
-		},
-		{
-			name: "down_after_a_good_poll", state: Running, polls: map[string]float64{"success": 1, "connection": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.advance(30 * time.Second)
-				w.scrape()
-				w.lakeFS.Close()
-				w.advance(time.Hour)
-				w.scrape()
-			},
-		},
-		{
-			name: "unauthorized", state: Unknown, polls: map[string]float64{"unauthorized": 1},
-			play: func(w *world) {
-				w.cfg.Servers[0].Client = w.newClient("wrong")
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.scrape()
-			},
-		},
-		{
-			name: "rate_limited", state: Running, polls: map[string]float64{"success": 1, "rate_limited": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.advance(30 * time.Second)
-				w.scrape()
-				w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Status: 429, Body: "slow down"})
-				w.advance(15 * time.Second)
-				w.scrape()
-				w.advance(15 * time.Second)
-				w.scrape()
-			},
-		},
-		{
-			name: "html", state: Unknown, polls: map[string]float64{"bad_response": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Body: "<!doctype html><title>Sign in</title>"})
-				w.scrape()
-			},
-		},
-		{
-			name: "clock_ahead", state: Running, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.lakeFS.Inject(lakefstest.Statuses, lakefstest.Fault{
-					Body: `{"completed":false,"ingested_objects":7,"update_time":"2026-11-22T11:50:27Z"}`,
-				})
-				w.scrape()
-			},
-		},
-		{
-			name: "year_one", state: Stalled, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.lakeFS.Inject(lakefstest.Statuses, lakefstest.Fault{
-					Body: `{"completed":false,"update_time":"0001-01-01T00:00:00Z"}`,
-				})
-				w.scrape()
-			},
-		},
-		{
-			name: "hostile", state: Failed, polls: map[string]float64{"success": 1},
-			play: func(w *world) {
-				w.watch(w.lakeFS.Start(repo, branch, import50k))
-				w.lakeFS.Inject(lakefstest.Statuses, lakefstest.Fault{
-					Body: w.status(`"completed":false,"error":{"message":"` + "\xff\xfe" + `first\nsecond\u0000\u2028<script>alert(1)</script>\\\"` + strings.Repeat("ä", 4000) + `"}`),
-				})
-				w.scrape()
-			},
-		},
+// Branch and labels are attributes: other ones begin other series, and what was
+// seen stays.
+func TestChangedSettingsKeepTheMemory(t *testing.T) {
+	w := newWorld(t)
+	key := w.watchMany(1, import50k)[0]
+	w.after(30 * time.Second)
+	before := w.watched(key)
+	for _, change := range []func(){
+		func() { w.cfg.Imports[0].Branch = "dev" },
+		func() { w.cfg.Imports[0].Labels = map[string]string{"team": "ingest"} },
+		func() { w.cfg.Servers[0] = w.server("prod", "wrong") },
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			w := newWorld(t)
-			tc.play(w)
-			// Nothing is polled anew for what is served now.
-			snapshot := w.collector.Recent(context.Background(), time.Hour)
-			if got := snapshot.Imports[0].State; got != tc.state {
-				t.Errorf("state: got %s, want %s", got, tc.state)
-			}
-			if diff := cmp.Diff(tc.polls, w.polls()); diff != "" {
-				t.Errorf("polls by result (-want +got):\n%s", diff)
-			}
-			if problems, err := testutil.GatherAndLint(snapshot); err != nil || len(problems) > 0 && tc.name != "running" {
-				t.Errorf("lint: %v, %v", problems, err)
-			}
-			port := strings.TrimPrefix(w.lakeFS.URL, "http://127.0.0.1:")
-			golden(t, filepath.Join("states", tc.name+".prom"), text(t, snapshot))
-			golden(t, filepath.Join("states", tc.name+".json"), strings.ReplaceAll(indented(t, snapshot.Imports[0]), port, "PORT"))
+		imports := w.cfg.Imports
+		w.cfg.Imports = append([]collector.Import(nil), imports...)
+		change()
+		w.collector.Apply(w.cfg)
+		w.advance(30 * time.Second)
+	}
+	s := w.scrape() // fails, because of the last change
+	if v := s.Imports[0]; v.PollSuccess() {
+		t.Error("poll with the wrong key succeeded")
+	}
+	equal(t, "what was seen", before.Observation, s.Imports[0].Observation)
+	want := fmt.Sprintf(`lakefs_import_ingested_objects{branch="dev",import_id="%s",repository="repo-00",server="prod",team="ingest"} 15000`, key.ID)
+	equal(t, "series", want, lines(t, s, "lakefs_import_ingested_objects{"))
+}
+
+func TestNotWatched(t *testing.T) {
+	w := newWorld(t)
+	key := w.watchMany(1, import50k)[0]
+	for _, key := range []collector.Key{{Server: "prod", Repository: repo, ID: "x"}, {Server: "dev", Repository: key.Repository, ID: key.ID}} {
+		if _, ok := w.collector.Import(context.Background(), key); ok {
+			t.Errorf("%v: is watched", key)
+		}
+	}
+	if got := w.lakeFS.Stats().Requests; got != 0 {
+		t.Errorf("%d requests", got)
+	}
+}
+
+func TestServerName(t *testing.T) {
+	w := newWorld(t)
+	one := w.collector
+	w.cfg.Servers = append(w.cfg.Servers, w.server("dev", ""))
+	two := newWorld(t).collector
+	two.Apply(w.cfg)
+	for _, tc := range []struct {
+		c                *collector.Collector
+		name, want, fail string
+	}{
+		{c: one, name: "", want: "prod"},
+		{c: one, name: "prod", want: "prod"},
+		{c: one, name: "http://x", fail: `server "http://x" is not configured: must be one of ["prod"]`},
+		{c: two, name: "dev", want: "dev"},
+		{c: two, name: "", fail: `server is missing: must be one of ["dev" "prod"]`},
+	} {
+		got, err := tc.c.ServerName(tc.name)
+		if got != tc.want || message(err) != tc.fail {
+			t.Errorf("%q: got %q, %v", tc.name, got, err)
+		}
+	}
+}
+
+// Registered imports stay when their server has left the config, and are not
+// polled.
+func TestServerLeavesTheConfig(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	key := w.register(newImport(w.lakeFS.Start(repo, branch, import50k)))
+	w.after(30 * time.Second)
+	requests := w.lakeFS.Stats().Requests
+	w.collector.Apply(collector.Config{})
+	w.after(30 * time.Second)
+	if v := w.get(key); v.IngestedObjects != 15_000 || v.PollSuccess() || v.Poll.Message == "" || v.CommitURL() != "" {
+		t.Errorf("got %+v", v)
+	}
+	if got := w.lakeFS.Stats().Requests; got != requests {
+		t.Errorf("%d requests", got-requests)
+	}
+	if log := w.log.important(); len(log) != 1 || !strings.Contains(log[0], "level=warn") || !strings.Contains(log[0], "server=prod imports=1") {
+		t.Errorf("log: %q", log)
+	}
+	if name, err := w.collector.ServerName("prod"); name != "prod" || err != nil {
+		t.Errorf("got %q, %v", name, err)
+	}
+	if err := w.collector.Unregister(context.Background(), key); err != nil {
+		t.Error(err)
+	}
+	if got := w.scrape().Imports; len(got) > 0 {
+		t.Errorf("still watched: %+v", got)
+	}
+}
+
+func TestRepositories(t *testing.T) {
+	w := newWorld(t)
+	w.lakeFS.AddRepository("empty")
+	w.lakeFS.AddRepository(repo)
+	w.cfg.Repositories = []collector.Repository{
+		{Server: "prod", Name: repo, MaxImportAge: 26 * time.Hour, Labels: map[string]string{"team": "ingest"}},
+		{Server: "prod", Name: "empty", MaxImportAge: time.Hour},
+		{Server: "prod", Name: "unknown"},
+	}
+	w.collector.Apply(w.cfg)
+	const (
+		maxAges = `lakefs_repository_max_import_age_seconds{repository="empty",server="prod"} 3600
+lakefs_repository_max_import_age_seconds{repository="my-repo",server="prod",team="ingest"} 93600
+`
+		lastImport = `lakefs_repository_last_import_timestamp_seconds{repository="my-repo",server="prod",team="ingest"} 1795344642
+`
+		success = `lakefs_repository_poll_success{repository="empty",server="prod"} %d
+lakefs_repository_poll_success{repository="my-repo",server="prod",team="ingest"} %[1]d
+lakefs_repository_poll_success{repository="unknown",server="prod"} 0`
+	)
+	check := func(when, want string) {
+		t.Helper()
+		equal(t, when, want, lines(t, w.after(15*time.Second), "lakefs_repository_"))
+	}
+	check("before an import", maxAges+fmt.Sprintf(success, 1))
+	w.lakeFS.Start(repo, branch, lakefstest.Script{})
+	check("after an import", lastImport+maxAges+fmt.Sprintf(success, 1))
+	w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusUnauthorized, Body: lakefstest.Message("insufficient permissions")})
+	check("without permission", lastImport+maxAges+fmt.Sprintf(success, 0))
+	w.collector.Apply(w.cfg)
+	check("after a reload", lastImport+maxAges+fmt.Sprintf(success, 0))
+
+	// They are asked once a second at most, in the place of health checks.
+	before := w.lakeFS.Stats()
+	w.scrape()
+	if got := w.lakeFS.Stats(); got.Requests != before.Requests || got.Healthchecks != 0 {
+		t.Errorf("%d requests within a second, %d health checks", got.Requests-before.Requests, got.Healthchecks)
+	}
+	equal(t, "polls", map[string]float64{"success": 4, "not_found": 2, "unauthorized": 6}, w.polls())
+
+	w.advance(15 * time.Second)
+	g := w.hold(lakefstest.Everything)
+	end, scrape := begin(context.DeadlineExceeded, w.scraping)
+	g.await(3)
+	end()
+	for _, v := range (<-scrape).Repositories {
+		if v.PollSuccess() || v.Poll.Result != "timeout" {
+			t.Errorf("%s: at the deadline: %+v", v.Name, v.Poll)
+		}
+	}
+	w.cfg.Repositories = nil
+	w.collector.Apply(w.cfg)
+	equal(t, "without any", "", lines(t, w.collector.Snapshot(), "lakefs_repository_"))
+}
+
+// Every import and repository falls to exactly one shard, about as many to each,
+// and the same to each in every process.
+func TestShards(t *testing.T) {
+	const n, total = 900, 3
+	w := newWorld(t)
+	for i := range n {
+		w.cfg.Imports = append(w.cfg.Imports, newImport(lakefs.Ref{Repository: repo, Branch: branch, ID: fmt.Sprint(i)}))
+		w.cfg.Repositories = append(w.cfg.Repositories, collector.Repository{Server: "prod", Name: fmt.Sprintf("repo-%d", i)})
+	}
+	owners := map[string]uint64{}
+	for index := range uint64(total) {
+		w.start(func(o *collector.Options) { o.Shard = collector.Shard{Index: index, Total: total} })
+		s := w.collector.Snapshot()
+		for _, v := range s.Imports {
+			owners[v.ID] |= 1 << index
+		}
+		for _, v := range s.Repositories {
+			owners[v.Name] |= 1 << index
+		}
+		if got := len(s.Imports); got < n/total*7/10 || got > n/total*13/10 {
+			t.Errorf("shard %d has %d of %d imports", index, got, n)
+		}
+		equal(t, "shards", "lakefs_import_exporter_total_shards 3", lines(t, s, "lakefs_import_exporter_total_shards "))
+	}
+	for name, bits := range owners {
+		if bits&(bits-1) != 0 {
+			t.Errorf("%s has several owners: %b", name, bits)
+		}
+	}
+	if len(owners) != 2*n {
+		t.Errorf("%d of %d have an owner", len(owners), 2*n)
+	}
+	// If this changes, an update moves imports from exporter to exporter.
+	equal(t, "owners", []uint64{1, 4, 2, 1}, []uint64{owners["0"], owners["1"], owners["2"], owners["repo-0"]})
+}
+
+func message(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestValidate(t *testing.T) {
+	imp := func(change func(*collector.Import)) interface{ Validate() error } {
+		i := newImport(unknownRef, change)
+		return &i
+	}
+	labels := func(name, value string) interface{ Validate() error } {
+		return imp(func(i *collector.Import) {
+			i.Labels = map[string]string{"good": "größe 🪣\n", "Job": "x", "le_": "", name: value}
 		})
 	}
-}
-
-func indented(t *testing.T, v any) string {
-	t.Helper()
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(v); err != nil {
-		t.Fatal(err)
+	const pattern = ": must match ^[a-zA-Z_][a-zA-Z0-9_]*$"
+	for _, tc := range []struct {
+		name string
+		of   interface{ Validate() error }
+		want string
+	}{
+		{"no shards", collector.Shard{}, ""},
+		{"last shard", collector.Shard{Index: 2, Total: 3}, ""},
+		{"one shard too far", collector.Shard{Index: 3, Total: 3}, "shard 3: must be less than the total of 3 shards"},
+		{"repository", &collector.Repository{Name: repo, MaxImportAge: time.Hour, Labels: map[string]string{"team": "a"}}, ""},
+		{"bad repository", &collector.Repository{Name: "My Repo"}, `repository "My Repo": must match ^[a-z0-9][a-z0-9-]{2,62}$`},
+		{"negative age", &collector.Repository{Name: repo, MaxImportAge: -time.Hour}, "max_import_age -1h0m0s: must be positive"},
+		{"repository's label", &collector.Repository{Name: repo, Labels: map[string]string{"job": "a"}}, `label "job": the name is reserved`},
+		{"import", imp(func(*collector.Import) {}), ""},
+		{"unknown branch", imp(func(i *collector.Import) { i.Branch = lakefs.UnknownBranch }), ""},
+		{"no server", imp(func(i *collector.Import) { i.Server = "" }), "server is missing"},
+		{"import's bad repository", imp(func(i *collector.Import) { i.Repository = "x" }), `repository "x": must match ^[a-z0-9][a-z0-9-]{2,62}$`},
+		{"bad branch", imp(func(i *collector.Import) { i.Branch = "feature/x" }), `branch "feature/x": must match ^\w[-\w]*$`},
+		{"bad ID", imp(func(i *collector.Import) { i.ID = "../x" }), `id "../x": must match ^[A-Za-z0-9_-]{1,128}$`},
+		{"negative expectation", imp(func(i *collector.Import) { i.ExpectedObjects = -1 }), "expected_objects -1: must be positive"},
+		{"no threshold", imp(func(i *collector.Import) { i.NoProgressAfter = 0 }), "no_progress_after 0s: must be positive"},
+		{"negative duration", imp(func(i *collector.Import) { i.MaxDuration = -time.Minute }), "max_duration -1m0s: must be positive"},
+		{"good label", labels("_x", `"`), ""},
+		{"empty label name", labels("", "x"), `label ""` + pattern},
+		{"digit first", labels("9a", "x"), `label "9a"` + pattern},
+		{"dot", labels("a.b", "x"), `label "a.b"` + pattern},
+		{"line break", labels("a\n", "x"), `label "a\n"` + pattern},
+		{"not ASCII", labels("größe", "x"), `label "größe"` + pattern},
+		{"two underscores", labels("__name__", "x"), `label "__name__": names that begin with __ are reserved`},
+		{"value that is no text", labels("a", "\xff"), `label "a": value "\xff" is not valid UTF-8`},
+	} {
+		if got := message(tc.of.Validate()); got != tc.want {
+			t.Errorf("%s: got %q, want %q", tc.name, got, tc.want)
+		}
 	}
-	return b.String()
+	for name := range strings.FieldsSeq(`server repository branch import_id commit_id metarange_id message reason state outcome source
+		result file job instance cluster namespace le quantile alertname severity`) {
+		if got, want := message(labels(name, "x").Validate()), `label "`+name+`": the name is reserved`; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }

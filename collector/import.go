@@ -14,59 +14,76 @@ import (
 	"lakefs_import_exporter/lakefs"
 )
 
-// DefaultNoProgressAfter is how long the count of an import may rest before
-// that is worth a look, where nobody says otherwise.
+// DefaultNoProgressAfter is the NoProgressAfter of an import that is not
+// configured with one.
 const DefaultNoProgressAfter = 30 * time.Minute
 
-// Key identifies an import. What is remembered of an import belongs to its Key.
-type Key struct {
-	Server string
-	lakefs.Ref
-}
+// Key identifies an import as lakeFS does: by repository and ID. What is
+// remembered of an import belongs to its Key.
+type Key struct{ Server, Repository, ID string }
 
 func compareKeys(a, b Key) int {
 	return cmp.Or(
 		cmp.Compare(a.Server, b.Server),
 		cmp.Compare(a.Repository, b.Repository),
-		cmp.Compare(a.Branch, b.Branch),
 		cmp.Compare(a.ID, b.ID),
 	)
 }
 
-// Import is an import to watch. Whoever makes one calls Validate before handing
-// it on; this package takes validated values only, and does not change them.
+// Import is an import to watch. Callers validate it before they hand it to this
+// package, which does not change it.
 type Import struct {
 	Key
+	// Branch is lakefs.UnknownBranch where it is not known.
+	Branch string
 	// ExpectedObjects is how many objects the import will ingest; 0 if unknown.
 	ExpectedObjects int64
-	// NoProgressAfter is how long the count may rest before that is worth a look.
+	// NoProgressAfter is how long the count of objects may stay the same before
+	// the import is hung.
 	NoProgressAfter time.Duration
+	// MaxDuration is how long the import may run at all; 0 if unlimited.
+	MaxDuration time.Duration
 	// Labels are added to every series of the import.
 	Labels map[string]string
 }
 
+// Ref returns the name of the import within its server.
+func (i *Import) Ref() lakefs.Ref {
+	return lakefs.Ref{Repository: i.Repository, Branch: i.Branch, ID: i.ID}
+}
+
 // Validate reports the first thing about i that would make a bad request to
 // lakeFS or a bad series. It does not know which servers exist.
-func (i Import) Validate() error {
+func (i *Import) Validate() error {
 	if i.Server == "" {
 		return errors.New("server is missing")
 	}
-	if err := i.Ref.Validate(); err != nil {
+	if err := i.Ref().Validate(); err != nil {
 		return err
 	}
-	if i.ExpectedObjects < 0 {
+	switch {
+	case i.ExpectedObjects < 0:
 		return fmt.Errorf("expected_objects %d: must be positive", i.ExpectedObjects)
-	}
-	if i.NoProgressAfter <= 0 {
+	case i.NoProgressAfter <= 0:
 		return fmt.Errorf("no_progress_after %s: must be positive", i.NoProgressAfter)
+	case i.MaxDuration < 0:
+		return fmt.Errorf("max_duration %s: must be positive", i.MaxDuration)
 	}
 	return ValidateLabels(i.Labels)
 }
 
+// equal reports whether a and b are the same in everything.
+func (i *Import) equal(other *Import) bool {
+	return i.Key == other.Key && i.Branch == other.Branch && i.ExpectedObjects == other.ExpectedObjects &&
+		i.NoProgressAfter == other.NoProgressAfter && i.MaxDuration == other.MaxDuration &&
+		maps.Equal(i.Labels, other.Labels)
+}
+
 // reservedLabels have a meaning in our series, in Prometheus or in Alertmanager.
 var reservedLabels = []string{
-	"alertname", "branch", "commit_id", "file", "import_id", "instance", "job", "le", "message",
-	"metarange_id", "quantile", "repository", "result", "server", "severity", "source",
+	"alertname", "branch", "cluster", "commit_id", "file", "import_id", "instance", "job", "le", "message",
+	"metarange_id", "namespace", "outcome", "quantile", "reason", "repository", "result", "server", "severity",
+	"source", "state",
 }
 
 var labelNamePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
@@ -89,46 +106,24 @@ func ValidateLabels(labels map[string]string) error {
 	return nil
 }
 
-// Server is a lakeFS server to poll.
-type Server struct {
-	// Name is the value of the label "server".
-	Name   string
-	Client *lakefs.Client
-	// Timeout bounds one request.
-	Timeout time.Duration
-	// MaxConcurrentRequests bounds the requests under way at once.
-	MaxConcurrentRequests int
+// Registration is an import that was registered with the API.
+type Registration struct {
+	Import
+	// At is when it was first registered, by the exporter's clock.
+	At time.Time
 }
 
-// Config is what a Collector works by until the next one is applied.
-type Config struct {
-	// Servers have distinct names.
-	Servers []Server
-	// Imports are distinct by Key, each of one of Servers.
-	Imports []Import
-	// Repositories are distinct by server and name, each of one of Servers.
-	Repositories []Repository
-	// Files may be nil.
-	Files Source
-}
+// Origin is where an import to watch comes from: a value of the label "source".
+type Origin string
 
-// Source hands out the imports of files, which come and go between reloads.
-type Source interface {
-	// Load looks at the files and returns what stands in them now. It is called
-	// at every scrape, never twice at once, and must be quick when nothing
-	// has changed; it then returns the same Version. The result is not changed
-	// afterwards, by either side.
-	Load() FileSet
-}
+// The origins.
+const (
+	FromConfig    Origin = "config"
+	FromFile      Origin = "file"
+	FromAPI       Origin = "api"
+	FromDiscovery Origin = "discovery"
+)
 
-// FileSet is what stands in a Source at one time.
-type FileSet struct {
-	// Version differs from that of any earlier FileSet with other Imports of
-	// the same Source.
-	Version uint64
-	// Imports are distinct by Key, each of a configured server. A file that
-	// does not load stands with its last good content.
-	Imports []Import
-	// Failed tells for every file, by name, whether it does not load now.
-	Failed map[string]bool
-}
+// origins are in order of precedence: where several name the same import, the
+// first wins.
+var origins = []Origin{FromConfig, FromFile, FromAPI, FromDiscovery}

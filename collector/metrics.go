@@ -1,26 +1,117 @@
 package collector
 
 import (
-	"errors"
+	dto "github.com/prometheus/client_model/go"
+
+	"bufio"
+	"cmp"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
-	dto "github.com/prometheus/client_model/go"
 
 	"lakefs_import_exporter/lakefs"
 )
 
-// gauge is a metric of whatever View is a view of: its one description.
+// Family is one metric of a Snapshot: a gauge with all its series.
+type Family struct {
+	Name string
+	// WriteText writes the family as the text format and OpenMetrics have it.
+	WriteText func(*bufio.Writer) error
+	// Gather returns the family for other formats.
+	Gather func() *dto.MetricFamily
+}
+
+// gauge is a metric of every View: its one description.
 type gauge[View any] struct {
 	name, help string
 	// value returns the value for v, and false if it has none.
 	value func(v *View) (float64, bool)
 	// labels returns labels besides those of every series; nil if there are none.
-	labels func(v *View) []*dto.LabelPair
+	labels func(v *View) []seriesLabel
+}
+
+// importGauges are all metrics of imports.
+var importGauges = []gauge[ImportView]{
+	{
+		name:  "lakefs_import_commit_info",
+		help:  "The commit that a successful import left on its branch. The value is always 1.",
+		value: func(v *ImportView) (float64, bool) { return 1, v.Outcome == lakefs.Succeeded },
+		labels: func(v *ImportView) []seriesLabel {
+			return []seriesLabel{{"commit_id", v.CommitID}, {"metarange_id", v.MetarangeID}}
+		},
+	},
+	{
+		name:  "lakefs_import_completed",
+		help:  "Whether the import has finished, with success or with an error: 1 if so, else 0.",
+		value: func(v *ImportView) (float64, bool) { return boolToFloat(v.Finished()), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_error",
+		help:  "Whether the import has finished with an error, a cancel included: 1 if so, else 0.",
+		value: func(v *ImportView) (float64, bool) { return boolToFloat(v.FailedOrCanceled()), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_error_info",
+		help:  "The error that the import has finished with. The value is always 1.",
+		value: func(v *ImportView) (float64, bool) { return 1, v.FailedOrCanceled() },
+		labels: func(v *ImportView) []seriesLabel {
+			return []seriesLabel{{"message", v.ErrorMessage}, {"reason", string(v.ErrorReason)}}
+		},
+	},
+	{
+		name:  "lakefs_import_expected_objects",
+		help:  "Objects that the import is expected to ingest, from the exporter's configuration.",
+		value: func(v *ImportView) (float64, bool) { return float64(v.ExpectedObjects), v.ExpectedObjects > 0 },
+	},
+	{
+		name:  "lakefs_import_ingested_objects",
+		help:  "Objects that the import has ingested so far.",
+		value: func(v *ImportView) (float64, bool) { return float64(v.IngestedObjects), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_last_status_timestamp_seconds",
+		help:  "Unix time at which the newest status of the import was received, by the exporter's clock.",
+		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.StatusAt), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_max_duration_seconds",
+		help:  "How long the import may run, from the exporter's configuration.",
+		value: func(v *ImportView) (float64, bool) { return v.MaxDuration.Seconds(), v.MaxDuration > 0 },
+	},
+	{
+		name:  "lakefs_import_poll_success",
+		help:  "Whether the newest poll of the import got a status, or none is needed any more: 1 if so, else 0.",
+		value: func(v *ImportView) (float64, bool) { return boolToFloat(v.PollSuccess()), true },
+	},
+	{
+		name:  "lakefs_import_progress_timestamp_seconds",
+		help:  "Unix time at which the number of ingested objects was last seen to grow, or was first seen, by the exporter's clock.",
+		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.ProgressAt), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_seconds_since_update",
+		help:  "Seconds since lakeFS last updated the import, by lakeFS's clock, never negative. Keeps growing after the import has finished.",
+		value: func(v *ImportView) (float64, bool) { return v.SecondsSinceUpdate(), v.Seen() },
+	},
+	{
+		name:  "lakefs_import_start_timestamp_seconds",
+		help:  "Unix time at which the import was started, read from its ID.",
+		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.StartedAt), !v.StartedAt.IsZero() },
+	},
+	{
+		name:   "lakefs_import_state",
+		help:   "The present state of the import, as a label. The value is always 1.",
+		value:  func(*ImportView) (float64, bool) { return 1, true },
+		labels: func(v *ImportView) []seriesLabel { return []seriesLabel{{"state", string(v.State)}} },
+	},
+	{
+		name:  "lakefs_import_update_timestamp_seconds",
+		help:  "Unix time at which lakeFS last updated the import, by lakeFS's clock.",
+		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.UpdateTime), v.Seen() },
+	},
 }
 
 // repositoryGauges are all metrics of repositories.
@@ -35,101 +126,153 @@ var repositoryGauges = []gauge[RepositoryView]{
 		help:  "How old the newest import into the repository may get, from the exporter's configuration.",
 		value: func(v *RepositoryView) (float64, bool) { return v.MaxImportAge.Seconds(), v.MaxImportAge > 0 },
 	},
-}
-
-// importGauges are all metrics of imports.
-var importGauges = []gauge[ImportView]{
 	{
-		name:  "lakefs_import_canceled",
-		help:  "Whether the import was canceled: 1 if it finished with the error of a cancel, else 0.",
-		value: func(v *ImportView) (float64, bool) { return truth(v.Outcome == lakefs.Canceled), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_commit_info",
-		help:  "The commit that a successful import left on its branch. The value is always 1.",
-		value: func(v *ImportView) (float64, bool) { return 1, v.Outcome == lakefs.Succeeded },
-		labels: func(v *ImportView) []*dto.LabelPair {
-			return []*dto.LabelPair{labelPair("commit_id", v.CommitID), labelPair("metarange_id", v.MetarangeID)}
-		},
-	},
-	{
-		name:  "lakefs_import_completed",
-		help:  "Whether the import has finished, with success or with an error: 1 if so, else 0.",
-		value: func(v *ImportView) (float64, bool) { return truth(v.Finished()), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_error",
-		help:  "Whether the import has finished with an error, a cancel included: 1 if so, else 0.",
-		value: func(v *ImportView) (float64, bool) { return truth(v.withError()), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_error_info",
-		help:  "The error that the import has finished with. The value is always 1.",
-		value: func(v *ImportView) (float64, bool) { return 1, v.withError() },
-		labels: func(v *ImportView) []*dto.LabelPair {
-			return []*dto.LabelPair{labelPair("message", v.ErrorMessage)}
-		},
-	},
-	{
-		name:  "lakefs_import_expected_objects",
-		help:  "How many objects the import is expected to ingest, from the exporter's configuration.",
-		value: func(v *ImportView) (float64, bool) { return float64(v.ExpectedObjects), v.ExpectedObjects > 0 },
-	},
-	{
-		name: "lakefs_import_found",
-		help: "Whether lakeFS knows the import: 1 if its newest definite answer was a status, 0 if it was that there is no such import.",
-		value: func(v *ImportView) (float64, bool) {
-			return truth(v.NotFoundSince.IsZero()), v.Seen() || !v.NotFoundSince.IsZero()
-		},
-	},
-	{
-		name:  "lakefs_import_ingested_objects",
-		help:  "Objects that the import has ingested so far.",
-		value: func(v *ImportView) (float64, bool) { return float64(v.IngestedObjects), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_last_status_timestamp_seconds",
-		help:  "Unix time at which the newest status of the import was received, by the exporter's clock.",
-		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.StatusAt), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_no_progress_after_seconds",
-		help:  "For how long the count of ingested objects may rest before that is worth a look, from the exporter's configuration.",
-		value: func(v *ImportView) (float64, bool) { return v.NoProgressAfter.Seconds(), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_poll_success",
-		help:  "Whether the newest poll of the import got a status, or none is needed any more: 1 if so, else 0.",
-		value: func(v *ImportView) (float64, bool) { return truth(v.PollSuccess()), true },
-	},
-	{
-		name:  "lakefs_import_progress_timestamp_seconds",
-		help:  "Unix time at which the count of ingested objects was last seen to grow, or was first seen, by the exporter's clock.",
-		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.ProgressAt), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_seconds_since_update",
-		help:  "Seconds since lakeFS last updated the import, never negative. It grows for ever once the import has finished.",
-		value: func(v *ImportView) (float64, bool) { return v.SecondsSinceUpdate(), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_start_timestamp_seconds",
-		help:  "Unix time at which the import was started, read from its ID.",
-		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.StartedAt), !v.StartedAt.IsZero() },
-	},
-	{
-		name:  "lakefs_import_update_timestamp_seconds",
-		help:  "Unix time at which lakeFS last updated the import, by lakeFS's clock.",
-		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.UpdateTime), v.Seen() },
+		name:  "lakefs_repository_poll_success",
+		help:  "Whether the newest poll of the repository succeeded: 1 if so, else 0, also if lakeFS does not know the repository.",
+		value: func(v *RepositoryView) (float64, bool) { return boolToFloat(v.PollSuccess()), true },
 	},
 }
 
-// withError reports whether the import finished without success.
-func (o Observation) withError() bool {
-	return o.Outcome == lakefs.Failed || o.Outcome == lakefs.Canceled
+var upGauge = gauge[ServerView]{
+	name:  "lakefs_up",
+	help:  "Whether lakeFS itself answered any request of the newest scrape: 1 if so, else 0.",
+	value: func(v *ServerView) (float64, bool) { return boolToFloat(v.Up), true },
 }
 
-func truth(b bool) float64 {
+// serverGauges are all metrics of servers but lakefs_up.
+var serverGauges = []gauge[ServerView]{
+	{
+		name:  "lakefs_authorized",
+		help:  "Whether lakeFS accepts the exporter's keys: 0 if its newest answer about them was a refusal of all requests, else 1.",
+		value: func(v *ServerView) (float64, bool) { return boolToFloat(v.Authorized), true },
+	},
+	{
+		name:  "lakefs_clock_skew_seconds",
+		help:  "How far lakeFS's clock is ahead of the exporter's, in whole seconds.",
+		value: func(v *ServerView) (float64, bool) { return v.ClockSkew.Seconds(), v.ClockSkewKnown },
+	},
+}
+
+// countView is a number with labels.
+type countView struct {
+	count  int
+	labels []seriesLabel
+}
+
+func countGauge(name, help string) []gauge[countView] {
+	return []gauge[countView]{{
+		name: name, help: help,
+		value:  func(v *countView) (float64, bool) { return float64(v.count), true },
+		labels: func(v *countView) []seriesLabel { return v.labels },
+	}}
+}
+
+// Families returns the metrics of s, by name.
+func (s *Snapshot) Families() []Family {
+	shown := s.shownImports()
+	families := slices.Concat(
+		families(importGauges, shown, func(v *ImportView) string { return v.block }, func(v *ImportView) []seriesLabel { return importLabels(v.Import) }),
+		smallFamilies([]gauge[ServerView]{upGauge}, s.Servers, serverLabels),
+	)
+	if s.totalShards > 0 {
+		families = append(families, s.exporterFamilies()...)
+	}
+	slices.SortFunc(families, func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
+	return families
+}
+
+// exporterFamilies returns the metrics of s that are not about single imports.
+func (s *Snapshot) exporterFamilies() []Family {
+	counts := func(name, help string, views []countView) []Family {
+		return smallFamilies(countGauge(name, help), views, func(*countView) []seriesLabel { return nil })
+	}
+	return slices.Concat(
+		smallFamilies(repositoryGauges, s.Repositories, repositoryLabels),
+		smallFamilies(serverGauges, s.Servers, serverLabels),
+		counts("lakefs_imports", "Imports watched, by state.", s.countStates()),
+		counts("lakefs_import_exporter_imports", "Imports watched, by where they come from.", s.countOrigins()),
+		counts("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.", s.countFailedFiles()),
+		counts("lakefs_import_exporter_total_shards", "Exporters that share the imports.", []countView{{count: s.totalShards}}),
+	)
+}
+
+// shownImports returns the imports that have series of their own: those that
+// succeeded or were canceled have them only for a while.
+func (s *Snapshot) shownImports() []ImportView {
+	hidden := func(v ImportView) bool {
+		return (v.State == Succeeded || v.State == Canceled) && s.At.Sub(v.finishedAt()) > s.finishedFor
+	}
+	if !slices.ContainsFunc(s.Imports, hidden) {
+		return s.Imports // without a copy, which may be large
+	}
+	return slices.DeleteFunc(slices.Clone(s.Imports), hidden)
+}
+
+// countStates counts the imports of every repository that has any, by state.
+func (s *Snapshot) countStates() []countView {
+	type repository struct{ server, name string }
+	counts := map[repository]map[State]int{}
+	for i := range s.Imports {
+		v := &s.Imports[i]
+		r := repository{v.Server, v.Repository}
+		if counts[r] == nil {
+			counts[r] = map[State]int{}
+		}
+		counts[r][v.State]++
+	}
+	var views []countView
+	for _, r := range slices.SortedFunc(maps.Keys(counts), func(a, b repository) int {
+		return cmp.Or(cmp.Compare(a.server, b.server), cmp.Compare(a.name, b.name))
+	}) {
+		for _, state := range slices.Sorted(slices.Values(States())) {
+			views = append(views, countView{counts[r][state], []seriesLabel{{"repository", r.name}, {"server", r.server}, {"state", string(state)}}})
+		}
+	}
+	return views
+}
+
+func (s *Snapshot) countOrigins() []countView {
+	counts := map[Origin]int{}
+	for i := range s.Imports {
+		counts[s.Imports[i].Origin]++
+	}
+	var views []countView
+	for _, origin := range slices.Sorted(slices.Values(origins)) {
+		views = append(views, countView{counts[origin], []seriesLabel{{"source", string(origin)}}})
+	}
+	return views
+}
+
+// countFailedFiles returns 1 for every file that does not load. A name that is
+// not valid UTF-8 cannot be a label's value as it is.
+func (s *Snapshot) countFailedFiles() []countView {
+	failed := map[string]int{}
+	for file, bad := range s.failedFiles {
+		name := strings.ToValidUTF8(file, "\uFFFD")
+		failed[name] = max(failed[name], int(boolToFloat(bad)))
+	}
+	var views []countView
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		views = append(views, countView{failed[name], []seriesLabel{{"file", name}}})
+	}
+	return views
+}
+
+func importLabels(imp *Import) []seriesLabel {
+	return userLabels(imp.Labels, seriesLabel{"branch", imp.Branch}, seriesLabel{"import_id", imp.ID}, seriesLabel{"repository", imp.Repository}, seriesLabel{"server", imp.Server})
+}
+
+// importBlock returns the labels of an import's series as the text formats have
+// them, without the closing brace.
+func importBlock(imp *Import) string { return labelBlock(importLabels(imp)) }
+
+func repositoryLabels(v *RepositoryView) []seriesLabel {
+	return userLabels(v.Labels, seriesLabel{"repository", v.Name}, seriesLabel{"server", v.Server})
+}
+
+func serverLabels(v *ServerView) []seriesLabel { return []seriesLabel{{"server", v.Name}} }
+
+func boolToFloat(b bool) float64 {
 	if b {
 		return 1
 	}
@@ -141,217 +284,139 @@ func unixSeconds(t time.Time) float64 {
 	return float64(t.Unix()) + float64(t.Nanosecond())/1e9
 }
 
-func labelPair(name, value string) *dto.LabelPair {
-	return &dto.LabelPair{Name: &name, Value: &value}
-}
-
-// labelPairs are shared by all series that have them.
-type labelPairs map[struct{ name, value string }]*dto.LabelPair
-
-// get returns the only pair of name and value.
-func (p labelPairs) get(name, value string) *dto.LabelPair {
-	key := struct{ name, value string }{name, value}
-	if _, ok := p[key]; !ok {
-		p[key] = labelPair(name, value)
+// families returns the metrics of views. The functions return the labels that
+// all series of a view have: block as the text format has them, without the
+// closing brace, and pairs by name.
+func families[View any](gauges []gauge[View], views []View, block func(*View) string, pairs func(*View) []seriesLabel) []Family {
+	all := make([]Family, len(gauges))
+	for i := range gauges {
+		g := &gauges[i]
+		all[i] = Family{
+			Name:      g.name,
+			WriteText: func(w *bufio.Writer) error { return g.writeText(w, views, block) },
+			Gather:    func() *dto.MetricFamily { return g.gather(views, pairs) },
+		}
 	}
-	return p[key]
-}
-
-// sorted returns fixed labels and a user's, by name.
-func (p labelPairs) sorted(user map[string]string, fixed ...*dto.LabelPair) []*dto.LabelPair {
-	all := make([]*dto.LabelPair, 0, len(fixed)+len(user))
-	all = append(all, fixed...)
-	for name, value := range user {
-		all = append(all, p.get(name, value))
-	}
-	sortLabels(all)
 	return all
 }
 
-func sortLabels(pairs []*dto.LabelPair) {
-	slices.SortFunc(pairs, func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
+// smallFamilies is families for few views, whose labels are rendered each time.
+func smallFamilies[View any](gauges []gauge[View], views []View, pairs func(*View) []seriesLabel) []Family {
+	return families(gauges, views, func(v *View) string { return labelBlock(pairs(v)) }, pairs)
 }
 
-// Gather implements prometheus.Gatherer. The families are by name, as those of
-// a registry are; the error is always nil.
-//
-// It does not go through a registry, which would check every series at every
-// scrape: names and labels were checked before the import was watched.
-func (s *Snapshot) Gather() ([]*dto.MetricFamily, error) {
-	families := slices.Concat(
-		familiesOf(importGauges, s.Imports, (*ImportView).seriesLabels),
-		familiesOf(repositoryGauges, s.Repositories, (*RepositoryView).seriesLabels),
-	)
-	if len(s.failedFiles) > 0 {
-		f := newFamily("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.")
-		for _, file := range slices.Sorted(maps.Keys(s.failedFiles)) {
-			addGauge(f, truth(s.failedFiles[file]), labelPair("file", file))
-		}
-		families = append(families, f)
-	}
-	if s.exporter {
-		f := newFamily("lakefs_import_exporter_imports", "Imports watched, by where they were named.")
-		count := map[Origin]int{}
-		for i := range s.Imports {
-			count[s.Imports[i].Origin]++
-		}
-		for _, origin := range slices.Sorted(slices.Values(origins)) {
-			addGauge(f, float64(count[origin]), labelPair("source", string(origin)))
-		}
-		families = append(families, f)
-	}
-	if len(s.Servers) > 0 {
-		up := newFamily("lakefs_up", "Whether lakeFS itself gave an answer in the newest round of polls: 1 if so, else 0.")
-		for _, server := range s.Servers {
-			addGauge(up, truth(server.Up), labelPair("server", server.Name))
-		}
-		families = append(families, up)
-	}
-	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
-	return families, nil
-}
-
-func newFamily(name, help string) *dto.MetricFamily {
-	return &dto.MetricFamily{Name: &name, Help: &help, Type: dto.MetricType_GAUGE.Enum()}
-}
-
-func addGauge(f *dto.MetricFamily, value float64, labels ...*dto.LabelPair) {
-	f.Metric = append(f.Metric, &dto.Metric{Label: labels, Gauge: &dto.Gauge{Value: &value}})
-}
-
-func (v *ImportView) seriesLabels() []*dto.LabelPair { return v.labels }
-
-func (v *RepositoryView) seriesLabels() []*dto.LabelPair { return v.labels }
-
-// familiesOf returns the series of all views. Each carries the labels that
-// series returns, sorted by name. Families without series are left out.
-//
-// At 10,000 imports this is most of the memory of a scrape. So a view's series
-// of the same value are one dto.Metric, which has no name, and neighbours of
-// the same value one dto.Gauge: about half of all values are 0 or 1.
-func familiesOf[View any](gauges []gauge[View], views []View, series func(*View) []*dto.LabelPair) []*dto.MetricFamily {
-	var (
-		families = make([]*dto.MetricFamily, len(gauges))
-		newest   = make([]*dto.Gauge, len(gauges)) // of every family
-		metrics  slab[dto.Metric]
-		values   slab[gaugeValue]
-		own      []*dto.Metric // of one view, without further labels
-	)
-	for i := range gauges {
-		families[i] = newFamily(gauges[i].name, gauges[i].help)
-	}
+func (g *gauge[View]) writeText(w *bufio.Writer, views []View, block func(*View) string) error {
+	// A line that does not fit costs an allocation, no more.
+	const longLine = 1024
+	header := false
 	for i := range views {
 		v := &views[i]
-		own = own[:0]
-		for j := range gauges {
-			g, f := &gauges[j], families[j]
-			value, ok := g.value(v)
-			if !ok {
-				continue
-			}
-			if f.Metric == nil {
-				f.Metric = make([]*dto.Metric, 0, len(views)-i)
-			}
-			same := slices.IndexFunc(own, func(m *dto.Metric) bool { return *m.Gauge.Value == value })
-			if same >= 0 && g.labels == nil {
-				f.Metric = append(f.Metric, own[same])
-				continue
-			}
-			m := metrics.next()
-			if newest[j] == nil || *newest[j].Value != value {
-				newest[j] = values.next().set(value)
-			}
-			m.Gauge = newest[j]
-			m.Label = series(v)
-			if g.labels == nil {
-				own = append(own, m)
-			} else {
-				m.Label = slices.Concat(m.Label, g.labels(v))
-				sortLabels(m.Label)
-			}
-			f.Metric = append(f.Metric, m)
+		value, ok := g.value(v)
+		if !ok {
+			continue
+		}
+		if w.Available() < longLine {
+			_ = w.Flush() // it fails again at the end
+		}
+		b := w.AvailableBuffer()
+		if !header {
+			header = true
+			b = append(append(append(append(b, "# HELP "...), g.name...), ' '), g.help...)
+			b = append(append(append(b, "\n# TYPE "...), g.name...), " gauge\n"...)
+		}
+		b = append(append(b, g.name...), block(v)...)
+		if g.labels != nil {
+			b = appendLabels(b, g.labels(v))
+		}
+		b = closeBlock(b)
+		b = append(appendValue(b, value), '\n')
+		if _, err := w.Write(b); err != nil {
+			return err
 		}
 	}
-	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 })
+	return nil
 }
 
-// gaugeValue is a dto.Gauge with the value that it points to.
-type gaugeValue struct {
-	gauge dto.Gauge
-	value float64
-}
-
-func (g *gaugeValue) set(value float64) *dto.Gauge {
-	g.value = value
-	g.gauge.Value = &g.value
-	return &g.gauge
-}
-
-// slab hands out zero values, many from one allocation.
-type slab[T any] struct{ free []T }
-
-func (s *slab[T]) next() *T {
-	const size = 256
-	if len(s.free) == 0 {
-		s.free = make([]T, size)
+// closeBlock ends the labels at the end of b, which may be none.
+func closeBlock(b []byte) []byte {
+	if b[len(b)-1] == '{' {
+		b[len(b)-1] = ' '
+		return b
 	}
-	next := &s.free[0]
-	s.free = s.free[1:]
-	return next
+	return append(b, '}', ' ')
 }
 
-// metrics are those of the exporter's own work.
-type metrics struct {
-	pollDuration  *prometheus.HistogramVec
-	polls         *prometheus.CounterVec
-	storageErrors prometheus.Counter
-}
-
-func newMetrics(reg prometheus.Registerer) *metrics {
-	factory := promauto.With(reg)
-	return &metrics{
-		pollDuration: factory.NewHistogramVec(prometheus.HistogramOpts{
-			Name:                            "lakefs_import_exporter_poll_duration_seconds",
-			Help:                            "How long it took lakeFS to answer a poll, or not to.",
-			Buckets:                         prometheus.DefBuckets,
-			NativeHistogramBucketFactor:     1.1,
-			NativeHistogramMaxBucketNumber:  100,
-			NativeHistogramMinResetDuration: time.Hour,
-		}, []string{"server"}),
-		polls: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "lakefs_import_exporter_polls_total",
-			Help: "Requests for the status of an import or the newest import of a repository, by how they ended.",
-		}, []string{"server", "result"}),
-		storageErrors: factory.NewCounter(prometheus.CounterOpts{
-			Name: "lakefs_import_exporter_storage_errors_total",
-			Help: "Failed attempts to write to the storage.",
-		}),
+// appendValue appends a value as all text formats have it.
+func appendValue(b []byte, value float64) []byte {
+	const exact = 1 << 53
+	if whole := math.Trunc(value); whole == value && math.Abs(value) < exact {
+		return strconv.AppendInt(b, int64(value), 10)
 	}
+	format := byte('f') // which people can read
+	if size := math.Abs(value); size >= 1e21 || size < 1e-4 {
+		format = 'g'
+	}
+	return strconv.AppendFloat(b, value, format, -1, 64)
 }
 
-// addServer makes every series of a server be there from the start.
-func (m *metrics) addServer(name string) {
-	m.pollDuration.WithLabelValues(name)
-	for _, result := range results() {
-		m.polls.WithLabelValues(name, string(result))
+func (g *gauge[View]) gather(views []View, pairs func(*View) []seriesLabel) *dto.MetricFamily {
+	f := &dto.MetricFamily{Name: &g.name, Help: &g.help, Type: dto.MetricType_GAUGE.Enum()}
+	for i := range views {
+		v := &views[i]
+		value, ok := g.value(v)
+		if !ok {
+			continue
+		}
+		labels := pairs(v)
+		if g.labels != nil {
+			labels = append(labels, g.labels(v)...)
+		}
+		sortLabels(labels)
+		m := &dto.Metric{Gauge: &dto.Gauge{Value: &value}, Label: make([]*dto.LabelPair, len(labels))}
+		for j := range labels {
+			m.Label[j] = &dto.LabelPair{Name: &labels[j].name, Value: &labels[j].value}
+		}
+		f.Metric = append(f.Metric, m)
 	}
+	return f
 }
 
-func (m *metrics) removeServer(name string) {
-	m.pollDuration.DeleteLabelValues(name)
-	m.polls.DeletePartialMatch(prometheus.Labels{"server": name})
+// seriesLabel is a label of a series.
+type seriesLabel struct{ name, value string }
+
+func sortLabels(labels []seriesLabel) {
+	slices.SortFunc(labels, func(a, b seriesLabel) int { return strings.Compare(a.name, b.name) })
 }
 
-// polled counts a poll that took d and ended with err.
-func (m *metrics) polled(server string, d time.Duration, err error) {
-	result := resultSuccess
-	if err != nil {
-		result = resultOf(err)
+// userLabels returns fixed labels and a user's, by name.
+func userLabels(user map[string]string, fixed ...seriesLabel) []seriesLabel {
+	for name, value := range user {
+		fixed = append(fixed, seriesLabel{name, value})
 	}
-	m.polls.WithLabelValues(server, string(result)).Inc()
-	var lerr *lakefs.Error
-	if errors.As(err, &lerr) && lerr.Kind == lakefs.Credentials {
-		return // nothing was sent
+	sortLabels(fixed)
+	return fixed
+}
+
+// labelBlock returns labels as the text formats have them, without the closing
+// brace.
+func labelBlock(labels []seriesLabel) string {
+	return string(appendLabels([]byte{'{'}, labels))
+}
+
+var valueEscaper = strings.NewReplacer("\\", `\\`, "\n", `\n`, `"`, `\"`)
+
+// appendLabels appends labels to those at the end of b.
+func appendLabels(b []byte, labels []seriesLabel) []byte {
+	for _, l := range labels {
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = append(append(b, l.name...), '=', '"')
+		value := l.value
+		if strings.ContainsAny(value, "\\\n\"") {
+			value = valueEscaper.Replace(value)
+		}
+		b = append(append(b, value...), '"')
 	}
-	m.pollDuration.WithLabelValues(server).Observe(d.Seconds())
+	return b
 }

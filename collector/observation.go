@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,53 +11,121 @@ import (
 // maxTextBytes bounds what lakeFS can put into a label.
 const maxTextBytes = 256
 
-// Observation is what was last seen of an import. It is a value: a poll makes
-// a new one out of the old. Its zero value is that of an import never seen.
+// Observation is what is known of an import from lakeFS's answers. It is a
+// value: a poll makes a new one out of the old. Its zero value is that of an
+// import never seen. Times are by the exporter's clock unless said otherwise.
 type Observation struct {
-	// StatusAt is when the newest status was received, by the exporter's clock;
-	// zero if there never was one, and then all but NotFoundSince is zero.
+	// StatusAt is when the newest status was received; zero if there never was
+	// one, and then all but NotFoundSince is zero.
 	StatusAt time.Time
-	// ProgressAt is when IngestedObjects was last seen to grow, by the
-	// exporter's clock; at first, when it was first seen.
-	ProgressAt time.Time
-	// UpdateTime is the last heartbeat, by lakeFS's clock.
-	UpdateTime      time.Time
+	// Date is lakeFS's clock at StatusAt, to the second; zero if the answer did
+	// not tell.
+	Date time.Time
+	// UpdateTime is the newest heartbeat, by lakeFS's clock.
+	UpdateTime time.Time
+	// MovedAt is when UpdateTime was last seen to have changed; zero if never.
+	MovedAt time.Time
+	// ProgressAt is when IngestedObjects was last seen to grow; at first, when
+	// it was first seen.
+	ProgressAt      time.Time
 	IngestedObjects int64
 	Outcome         lakefs.Outcome
 	// CommitID and MetarangeID are those of a success.
 	CommitID    string
 	MetarangeID string
 	// ErrorMessage is that of a failure or cancel: one line, valid UTF-8, at
-	// most 256 bytes.
+	// most 256 bytes. ErrorReason is its reason.
 	ErrorMessage string
+	ErrorReason  lakefs.Reason
 	// NotFoundSince is when lakeFS began to answer that it does not know the
-	// import, by the exporter's clock; zero if its newest definite answer was
-	// a status, or if there was none.
+	// import; zero if its newest definite answer was a status, or if there was
+	// none.
 	NotFoundSince time.Time
+	// SeenUnfinished is set if any status was that of an unfinished import.
+	SeenUnfinished bool
+	// Confirmed is set if the import has finished and a second answer agreed:
+	// it need not be polled any more.
+	Confirmed bool
+	// Counted is set if the counters of finished imports count it.
+	Counted bool
+}
+
+// Observed is what is known of an import.
+type Observed struct {
+	Key
+	Observation
 }
 
 // Seen reports whether a status was ever received.
-func (o Observation) Seen() bool { return !o.StatusAt.IsZero() }
+func (o *Observation) Seen() bool { return !o.StatusAt.IsZero() }
 
 // Finished reports whether the import ended, either way.
-func (o Observation) Finished() bool { return o.Outcome.Finished() }
+func (o *Observation) Finished() bool { return o.Outcome.Finished() }
 
-// HeartbeatAge returns how old the heartbeat was when lakeFS last answered,
-// not corrected for skew between the clocks, but never negative. It neither
-// grows nor shrinks while lakeFS cannot be asked.
-func (o Observation) HeartbeatAge() time.Duration {
-	return max(0, o.StatusAt.Sub(o.UpdateTime))
+// FailedOrCanceled reports whether the import finished with an error.
+func (o *Observation) FailedOrCanceled() bool {
+	return o.Outcome == lakefs.Failed || o.Outcome == lakefs.Canceled
+}
+
+// serverTime returns lakeFS's clock at StatusAt, as far as it is known.
+func (o *Observation) serverTime() time.Time {
+	if o.Date.IsZero() {
+		return o.StatusAt
+	}
+	return o.Date
+}
+
+// HeartbeatAge returns the age of the heartbeat when lakeFS last answered, by
+// lakeFS's clock, never negative. It does not change while lakeFS cannot be
+// asked.
+func (o *Observation) HeartbeatAge() time.Duration {
+	return max(0, o.serverTime().Sub(o.UpdateTime))
+}
+
+// heartbeatTimeout is the age from which a heartbeat is missing. lakeFS writes
+// one every second; two minutes allow for a slow key-value store.
+const heartbeatTimeout = 2 * time.Minute
+
+// heartbeatLost reports whether the heartbeat had stopped at the newest status.
+// One that was seen to move of late has not, whatever the clocks say.
+func (o *Observation) heartbeatLost() bool {
+	return o.HeartbeatAge() > heartbeatTimeout &&
+		(o.MovedAt.IsZero() || o.StatusAt.Sub(o.MovedAt) > heartbeatTimeout)
+}
+
+// finishedAt returns when a finished import finished, translated to the
+// exporter's clock.
+func (o *Observation) finishedAt() time.Time { return o.StatusAt.Add(-o.HeartbeatAge()) }
+
+// countable reports whether the counters of finished imports have to count the
+// import: it finished after the exporter was started, or was known as unfinished
+// before. An import that was found finished belongs to an earlier exporter, or
+// if that is longer ago than the retention, may be forgotten since it was counted.
+func (o *Observation) countable(started time.Time, retention time.Duration) bool {
+	if !o.Finished() || o.Counted {
+		return false
+	}
+	if !o.SeenUnfinished && o.HeartbeatAge() >= retention {
+		return false
+	}
+	// Date is rounded down: an import that finished within a second of the
+	// start may have been counted before it.
+	return o.SeenUnfinished || o.finishedAt().Add(-time.Second).After(started)
 }
 
 // withStatus returns o after a status received at the time at.
-func (o Observation) withStatus(status *lakefs.ImportStatus, at time.Time) Observation {
-	next := Observation{
+func (o *Observation) withStatus(status *lakefs.ImportStatus, at time.Time) *Observation {
+	next := &Observation{
 		StatusAt:        at,
-		ProgressAt:      o.ProgressAt,
+		Date:            status.Date,
 		UpdateTime:      status.UpdateTime,
+		MovedAt:         o.MovedAt,
+		ProgressAt:      o.ProgressAt,
 		IngestedObjects: o.IngestedObjects,
 		Outcome:         status.Outcome(),
+		CommitID:        oneLine(status.CommitID),
 		MetarangeID:     oneLine(status.MetarangeID),
+		Counted:         o.Counted,
 	}
 	if status.IngestedObjects != nil {
 		next.IngestedObjects = *status.IngestedObjects
@@ -66,29 +133,50 @@ func (o Observation) withStatus(status *lakefs.ImportStatus, at time.Time) Obser
 	if !o.Seen() || next.IngestedObjects > o.IngestedObjects {
 		next.ProgressAt = at
 	}
-	if status.Commit != nil {
-		next.CommitID = oneLine(status.Commit.ID)
+	if o.Seen() && !next.UpdateTime.Equal(o.UpdateTime) {
+		next.MovedAt = at
 	}
 	if status.Error != nil {
 		next.ErrorMessage = oneLine(status.Error.Message)
+		next.ErrorReason = status.Error.Reason()
 	}
+	next.SeenUnfinished = o.SeenUnfinished || !next.Finished()
+	next.Confirmed = next.confirms(o)
 	return next
 }
 
+// confirms reports whether o says the same as before, that the import has
+// finished. It does not if it is the same answer, used again.
+func (o *Observation) confirms(before *Observation) bool {
+	return before.Finished() && !o.StatusAt.Equal(before.StatusAt) && o.Outcome == before.Outcome && o.UpdateTime.Equal(before.UpdateTime) &&
+		o.IngestedObjects == before.IngestedObjects && o.CommitID == before.CommitID &&
+		o.MetarangeID == before.MetarangeID && o.ErrorMessage == before.ErrorMessage
+}
+
 // withNotFound returns o after lakeFS answered, at the time at, that it does
-// not know the import.
-func (o Observation) withNotFound(at time.Time) Observation {
-	if o.NotFoundSince.IsZero() {
-		o.NotFoundSince = at
+// not know the import. A finished one stays what it was: lakeFS forgets imports
+// after a day, and has nothing more to say of it.
+func (o *Observation) withNotFound(at time.Time) *Observation {
+	next := *o
+	switch {
+	case o.Finished():
+		next.Confirmed = true
+	case o.NotFoundSince.IsZero():
+		next.NotFoundSince = at
+	default:
+		return o
 	}
-	return o
+	return &next
 }
 
 // oneLine makes text of a server fit for a label: runs of white space and
-// control characters become one space, invalid UTF-8 is replaced, and what is
-// over 256 bytes is cut off, with an ellipsis to show it.
+// control characters become one space, invalid UTF-8 is replaced, and text over
+// 256 bytes is truncated, with an ellipsis to show it.
 func oneLine(s string) string {
 	const ellipsis = "…"
+	if s == "" {
+		return s
+	}
 	// More than this cannot survive, and a body may be a megabyte.
 	if limit := 16 * maxTextBytes; len(s) > limit {
 		s = s[:limit]
@@ -100,18 +188,24 @@ func oneLine(s string) string {
 	if len(s) <= maxTextBytes {
 		return s
 	}
-	cut := maxTextBytes - len(ellipsis)
-	for !utf8.RuneStart(s[cut]) {
-		cut--
+	end := maxTextBytes - len(ellipsis)
+	for !utf8.RuneStart(s[end]) {
+		end--
 	}
-	return s[:cut] + ellipsis
+	return s[:end] + ellipsis
 }
 
-// Result is how a poll of an import ended: a value of the label "result".
+// Result is how a poll ended: a value of the label "result".
 type Result string
 
-// The results other than the kinds of lakefs.Error.
-const resultSuccess Result = "success"
+// The results that this package tells apart; the others are the kinds of
+// lakefs.Error.
+const (
+	resultSuccess     Result = "success"
+	resultNotFound    Result = "not_found"
+	resultRateLimited Result = "rate_limited"
+	resultTimeout     Result = "timeout"
+)
 
 // results returns every Result.
 func results() []Result {
@@ -140,35 +234,33 @@ type sample struct {
 const (
 	// throughputWindow is the time over which throughput is measured.
 	throughputWindow = 5 * time.Minute
-	// sampleSpacing keeps a fast scraper from filling the memory: all but the
-	// newest sample are at least that far apart.
+	// sampleSpacing bounds the memory where the exporter is scraped often: all
+	// but the newest sample are at least that far apart.
 	sampleSpacing = 15 * time.Second
 )
 
-// appendSample returns samples with s at its end, less those that left the
-// window. It does not write to samples' array, which readers may hold.
+// appendSample returns samples with s at its end, without those that left the
+// window. It reuses the array of samples.
 func appendSample(samples []sample, s sample) []sample {
 	first := 0
 	for first < len(samples) && s.at.Sub(samples[first].at) > throughputWindow {
 		first++
 	}
-	samples = samples[first:]
+	samples = append(samples[:0], samples[first:]...)
 	if n := len(samples); n >= 2 && samples[n-1].at.Sub(samples[n-2].at) < sampleSpacing {
 		samples = samples[:n-1]
 	}
-	return slices.Concat(samples, []sample{s})
+	return append(samples, s)
 }
 
 // throughput returns the objects ingested in a second: over the statuses of
 // the last five minutes, or where there are none, and for a finished import,
 // on average since the start. It returns false where that cannot be told.
-func throughput(o Observation, startedAt time.Time, samples []sample, now time.Time) (float64, bool) {
+func throughput(o *Observation, startedAt time.Time, samples []sample, now time.Time) (float64, bool) {
 	if !o.Seen() {
 		return 0, false
 	}
-	end := o.UpdateTime
 	if !o.Finished() {
-		end = o.StatusAt
 		for len(samples) > 0 && now.Sub(samples[0].at) > throughputWindow {
 			samples = samples[1:]
 		}
@@ -177,8 +269,9 @@ func throughput(o Observation, startedAt time.Time, samples []sample, now time.T
 			return float64(max(0, grown)) / samples[n-1].at.Sub(samples[0].at).Seconds(), true
 		}
 	}
-	if startedAt.IsZero() || !end.After(startedAt) {
+	// Both ends by lakeFS's clock: the ID's time, and that of the last heartbeat.
+	if startedAt.IsZero() || !o.UpdateTime.After(startedAt) {
 		return 0, false
 	}
-	return float64(o.IngestedObjects) / end.Sub(startedAt).Seconds(), true
+	return float64(o.IngestedObjects) / o.UpdateTime.Sub(startedAt).Seconds(), true
 }

@@ -1,20 +1,22 @@
 package collector
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
-
-	dto "github.com/prometheus/client_model/go"
 
 	"lakefs_import_exporter/lakefs"
 )
 
-// Repository is a repository whose newest import is to be watched, whoever
-// started it. Whoever makes one calls Validate before handing it on.
+// Repository is a repository whose newest import is to be watched, no matter
+// who started it. Callers validate it before they hand it to this package.
 type Repository struct {
 	Server string
 	Name   string
-	// MaxImportAge is how old the newest import may get; 0 if nobody says.
+	// MaxImportAge is how old the newest import may get; 0 if unlimited.
 	MaxImportAge time.Duration
 	// Labels are added to every series of the repository.
 	Labels map[string]string
@@ -22,7 +24,7 @@ type Repository struct {
 
 // Validate reports the first thing about r that would make a bad request to
 // lakeFS or a bad series. It does not know which servers exist.
-func (r Repository) Validate() error {
+func (r *Repository) Validate() error {
 	if err := lakefs.ValidateRepository(r.Name); err != nil {
 		return err
 	}
@@ -32,84 +34,98 @@ func (r Repository) Validate() error {
 	return ValidateLabels(r.Labels)
 }
 
-// RepositoryView is how fresh a repository is.
+func (r *Repository) key() Key { return Key{Server: r.Server, Repository: r.Name} }
+
+// RepositoryView is how a watched repository stands.
 type RepositoryView struct {
-	Repository
+	*Repository
 	// LastImport is when the newest successful import was committed, by
 	// lakeFS's clock, to the second; zero if there was none or it is not known.
 	LastImport time.Time
-
-	labels []*dto.LabelPair
+	Poll       Poll
+	polledAt   time.Time // as an entry's
 }
 
-// repositoryEntry is one watched repository.
-type repositoryEntry struct {
-	RepositoryView
-	polledAt time.Time
+// PollSuccess reports whether the newest poll got an answer. lakeFS not knowing
+// the repository is none.
+func (v *RepositoryView) PollSuccess() bool { return v.Poll.Result == resultSuccess }
+
+// repositoryList are the watched repositories. They are safe for concurrent use.
+type repositoryList struct {
+	mu      sync.RWMutex
+	entries map[Key]*RepositoryView
 }
 
-// repositoryKey names a repository where others name an import.
-func repositoryKey(r Repository) Key {
-	return Key{Server: r.Server, Ref: lakefs.Ref{Repository: r.Name}}
-}
-
-// setRepositories replaces the watched repositories. What stays watched keeps
-// its memory.
-func (w *watchlist) setRepositories(repositories []Repository) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	entries := make(map[Key]*repositoryEntry, len(repositories))
-	for _, r := range repositories {
-		e := &repositoryEntry{}
-		if old, ok := w.repositories[repositoryKey(r)]; ok {
-			*e = *old
+// set replaces the watched repositories. What stays watched keeps its memory.
+func (r *repositoryList) set(watched []Repository) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entries := make(map[Key]*RepositoryView, len(watched))
+	for i := range watched {
+		v := &RepositoryView{}
+		if old := r.entries[watched[i].key()]; old != nil {
+			*v = *old
 		}
-		e.Repository = r
-		e.labels = labelPairs{}.sorted(r.Labels, labelPair("repository", r.Name), labelPair("server", r.Server))
-		entries[repositoryKey(r)] = e
+		v.Repository = &watched[i]
+		entries[v.key()] = v
 	}
-	w.repositories = entries
+	r.entries = entries
 }
 
-// dueRepositories returns the repositories of a server that may have news, and
-// how many it has.
-func (w *watchlist) dueRepositories(server string, now time.Time) (due []Key, all int) {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	for key, e := range w.repositories {
-		if key.Server != server {
-			continue
-		}
-		all++
-		if isDue(e.polledAt, now) {
-			due = append(due, key)
+// due returns the names of a server's repositories: those that were not polled for
+// the longest time first.
+func (r *repositoryList) due(server string) []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var due []string
+	for key := range r.entries {
+		if key.Server == server {
+			due = append(due, key.Repository)
 		}
 	}
-	return due, all
+	slices.SortFunc(due, func(a, b string) int {
+		return cmp.Or(r.entries[Key{Server: server, Repository: a}].polledAt.Compare(r.entries[Key{Server: server, Repository: b}].polledAt), cmp.Compare(a, b))
+	})
+	return due
 }
 
-// recordLastImport remembers the answer for a repository. A failed one, and one
-// that knows of no import, loses nothing.
-func (w *watchlist) recordLastImport(key Key, at, lastImport time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e, ok := w.repositories[key]
-	if !ok {
+// record remembers how a poll of a repository ended, and when the newest import
+// was committed. A failed poll, and one that knows of no import, loses nothing.
+// again is set for a poll that ended before: it is of use only to a repository
+// that was not watched then.
+func (r *repositoryList) record(key Key, p Poll, lastImport time.Time, again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.entries[key]
+	if v == nil || again && !v.Poll.At.IsZero() {
 		return
 	}
-	e.polledAt = at
+	if v.Poll = p; p.Result != resultRateLimited {
+		v.polledAt = p.At
+	}
 	if !lastImport.IsZero() {
-		e.LastImport = lastImport
+		v.LastImport = lastImport
 	}
 }
 
-// repositoryViews returns how fresh every repository is.
-func (w *watchlist) repositoryViews() []RepositoryView {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	views := make([]RepositoryView, 0, len(w.repositories))
-	for _, key := range sortedKeys(w.repositories) {
-		views = append(views, w.repositories[key].RepositoryView)
+// skip is watchlist.skip for repositories.
+func (r *repositoryList) skip(keys []Key, begin time.Time, p Poll) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, key := range keys {
+		if v := r.entries[key]; v != nil && v.Poll.At.Before(begin) {
+			v.Poll = p
+		}
+	}
+}
+
+// views returns how every repository stands, by server and name.
+func (r *repositoryList) views() []RepositoryView {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	views := make([]RepositoryView, 0, len(r.entries))
+	for _, key := range slices.SortedFunc(maps.Keys(r.entries), compareKeys) {
+		views = append(views, *r.entries[key])
 	}
 	return views
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Shard is one of several exporters that share out the same imports and
+// Shard is one of several exporters that share the same imports and
 // repositories by a hash, so that each is polled by exactly one.
 type Shard struct {
 	// Index is from 0 to Total - 1.
@@ -18,40 +18,28 @@ type Shard struct {
 // Validate reports whether there can be such a shard.
 func (s Shard) Validate() error {
 	if s.Index >= max(s.Total, 1) {
-		return fmt.Errorf("shard %d: must be below the %d shards in all", s.Index, max(s.Total, 1))
+		return fmt.Errorf("shard %d: must be less than the total of %d shards", s.Index, max(s.Total, 1))
 	}
 	return nil
 }
 
-// owns reports whether key falls to s.
-func (s Shard) owns(key Key) bool {
-	if s.Total <= 1 {
-		return true
-	}
+// owns reports whether an import belongs to s, or with an empty id a repository.
+func (s Shard) owns(server, repository, id string) bool {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(strings.Join([]string{key.Server, key.Repository, key.Branch, key.ID}, "\x00")))
+	_, _ = h.Write([]byte(strings.Join([]string{server, repository, id}, "\x00")))
 	return h.Sum64()%s.Total == s.Index
 }
 
-// imports returns those that fall to s.
-func (s Shard) imports(all []Import) []Import {
+// filter returns the elements of all that belong to s, by what names them.
+func filter[T any](s Shard, all []T, name func(*T) (server, repository, id string)) []T {
 	if s.Total <= 1 {
 		return all
 	}
-	return pick(all, func(i Import) bool { return s.owns(i.Key) })
-}
-
-// repositories returns those that fall to s.
-func (s Shard) repositories(all []Repository) []Repository {
-	return pick(all, func(r Repository) bool { return s.owns(repositoryKey(r)) })
-}
-
-func pick[T any](all []T, want func(T) bool) []T {
-	var picked []T
-	for _, t := range all {
-		if want(t) {
-			picked = append(picked, t)
+	var own []T
+	for i := range all {
+		if s.owns(name(&all[i])) {
+			own = append(own, all[i])
 		}
 	}
-	return picked
+	return own
 }

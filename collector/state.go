@@ -6,25 +6,26 @@ import (
 	"lakefs_import_exporter/lakefs"
 )
 
-// State is how an import is getting on, in one word for people and scripts.
+// State is the state of an import in one word, for people and scripts.
 type State string
 
 // The states.
 const (
 	// Unknown: no status was ever received.
 	Unknown State = "unknown"
-	// Running: lakeFS is working on it, as far as one can see.
+	// Running: lakeFS is working on it.
 	Running State = "running"
-	// Stalled: the heartbeat was over two minutes old when last seen.
+	// Stalled: the heartbeat had stopped when lakeFS last answered.
 	Stalled State = "stalled"
-	// Hung: the heartbeat is alive, but the count has been at rest for longer
-	// than the import's NoProgressAfter and is below its ExpectedObjects.
+	// Hung: the heartbeat is alive, but the count of objects has not grown for
+	// longer than NoProgressAfter; six times that once ExpectedObjects are
+	// reached, since that is the commit.
 	Hung State = "hung"
 	// Succeeded, Failed and Canceled: finished.
 	Succeeded State = "succeeded"
 	Failed    State = "failed"
 	Canceled  State = "canceled"
-	// Lost: was in progress with a live heartbeat, and lakeFS no longer knows it.
+	// Lost: was running with a live heartbeat, and lakeFS no longer knows it.
 	Lost State = "lost"
 	// NotFound: never seen, and lakeFS does not know it.
 	NotFound State = "not_found"
@@ -36,13 +37,13 @@ func States() []State {
 	return []State{Stalled, Lost, Failed, Hung, NotFound, Unknown, Running, Canceled, Succeeded}
 }
 
-// heartbeatTimeout is how old a heartbeat may be. lakeFS beats once a second;
-// two minutes allow for a slow key-value store and some skew of the clocks.
-const heartbeatTimeout = 2 * time.Minute
+// commitFactor is how many times longer than NoProgressAfter the count may stay
+// the same when all expected objects are there.
+const commitFactor = 6
 
-// stateOf judges by what was seen, not by what time it is: nothing changes
+// stateOf depends on what was seen, not on what time it is: nothing changes
 // while lakeFS cannot be asked.
-func stateOf(imp Import, o Observation) State {
+func stateOf(o *Observation, noProgressAfter time.Duration, expectedObjects int64) State {
 	if !o.Seen() {
 		if o.NotFoundSince.IsZero() {
 			return Unknown
@@ -56,13 +57,17 @@ func stateOf(imp Import, o Observation) State {
 		return Failed
 	case o.Outcome == lakefs.Canceled:
 		return Canceled
-	case o.HeartbeatAge() > heartbeatTimeout:
-		// Also when lakeFS has forgotten it since: it was lost long before.
+	case o.heartbeatLost():
+		// Also when lakeFS has forgotten it since: it had died long before.
 		return Stalled
 	case !o.NotFoundSince.IsZero():
 		return Lost
-	case o.StatusAt.Sub(o.ProgressAt) > imp.NoProgressAfter &&
-		(imp.ExpectedObjects == 0 || o.IngestedObjects < imp.ExpectedObjects):
+	}
+	unchanged := o.StatusAt.Sub(o.ProgressAt)
+	if expectedObjects > 0 && o.IngestedObjects >= expectedObjects {
+		unchanged /= commitFactor
+	}
+	if unchanged > noProgressAfter {
 		return Hung
 	}
 	return Running

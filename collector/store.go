@@ -1,30 +1,31 @@
 package collector
 
-import "time"
-
 // Store is durable memory. Its methods are called by several goroutines at
-// once, and never with a lock held that readers wait for.
+// once, and never with a lock held that a scrape waits for. They may block as
+// long as the disk does.
 type Store interface {
-	// Load returns everything that is stored. It is called once, before any
-	// other method.
-	Load() ([]Registration, map[Key]Observation, error)
-	// PutImport stores a registered import in the place of an earlier one of the
-	// same Key. It is durable when the method returns without an error.
-	PutImport(Registration) error
-	// DeleteImports takes registered imports out, if they are there. That is
-	// durable when the method returns without an error.
-	DeleteImports(...Key) error
-	// PutObservations stores what was last seen of imports, all or nothing. It
-	// is durable when the method returns without an error.
-	PutObservations(map[Key]Observation) error
-	// DeleteObservations takes observations out, if they are there. That is
-	// durable when the method returns without an error.
-	DeleteObservations(...Key) error
+	// Load returns everything that is stored. It is called once, before Update.
+	Load() (Stored, error)
+	// Update makes all of the changes or none of them, in one transaction. They
+	// are durable when it returns without an error.
+	Update(Changes) error
 }
 
-// Registration is an import that was registered over the API.
-type Registration struct {
-	Import
-	// At is when it was first registered, by the exporter's clock.
-	At time.Time
+// Stored is the content of a Store.
+type Stored struct {
+	Registrations []Registration
+	Observations  []Observed
+	// Skipped are entries that cannot be used, such as one with a label that
+	// has become reserved since; each is an error that names it.
+	Skipped []error
+}
+
+// Changes are changes to a Store. Putting replaces an entry with the same Key;
+// deleting does nothing where there is none. Deletions come first.
+type Changes struct {
+	PutRegistrations    []Registration
+	DeleteRegistrations []Key
+	// PutObservations are sorted by Key.
+	PutObservations    []Observed
+	DeleteObservations []Key
 }

@@ -1,187 +1,466 @@
 package collector
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	dto "github.com/prometheus/client_model/go"
-
 	"lakefs_import_exporter/lakefs"
 )
 
-// Origin is where an import to watch comes from: a value of the label "source".
-type Origin string
-
-// The origins. Where several name the same import, the first of this order holds.
-const (
-	FromConfig Origin = "config"
-	FromFile   Origin = "file"
-	FromAPI    Origin = "api"
-)
-
-var origins = []Origin{FromConfig, FromFile, FromAPI}
-
-// minPollInterval is how often lakeFS writes the status of an import: a poll
-// sooner after another can see nothing new.
-const minPollInterval = time.Second
-
-// isDue reports whether what was polled at polledAt may have news.
-func isDue(polledAt, now time.Time) bool {
-	// A clock that was set back must not hold the polls up.
-	age := now.Sub(polledAt)
-	return age < 0 || age >= minPollInterval
-}
-
 // watchlist is what is watched, and what is remembered of it. It is safe for
-// concurrent use, and never holds its lock over a request or a write to disk.
+// concurrent use, and never keeps its lock over a request or a write to disk.
 type watchlist struct {
+	counters  importCounters
+	block     func(*Import) string // renders the labels of an import's series
+	started   time.Time            // when the exporter was started
+	retention time.Duration        // how long a departed import is remembered
+
 	mu         sync.RWMutex
-	static     map[Origin][]Import // of config and files
-	registered map[Key]Registration
+	wanted     map[Origin]map[Key]*Import // of all origins but the API
+	registered map[Key]*Registration
 	entries    map[Key]*entry
 	sorted     []*entry // by Key
 
-	// left is what was seen of imports that are not watched now, if it is
-	// stored: nil if nothing is.
-	left map[Key]Observation
-
-	repositories map[Key]*repositoryEntry
-
-	swept time.Time // when hold last dropped what nobody holds
+	// departed are imports that are not watched now.
+	departed map[Key]*entry
+	// durable is set if there is a Store.
+	durable bool
 }
 
 // entry is one watched import.
 type entry struct {
-	Import
-	origin    Origin
-	startedAt time.Time // zero if the ID does not tell
-	// labels are those of every series of the import, sorted by name. They are
-	// shared with the snapshots: whoever changes them makes new ones.
-	labels []*dto.LabelPair
-
-	observation Observation
-	poll        Poll
-	samples     []sample
-	// polledAt is when the newest poll that was given its time ended. It says
-	// who is polled first, and who need not be polled again yet.
+	*description
+	seen    *Observation // never nil, and never changed: a poll makes a new one
+	poll    Poll
+	samples []sample
+	// polledAt is when the newest request for the import ended: the longest ago
+	// is polled first.
 	polledAt time.Time
-	// cut is set if the newest poll was ended by the deadline of a scrape.
-	cut bool
-	// unsaved is set if the observation is not stored as it is.
+	// unsaved is set while seen is not stored.
 	unsaved bool
-	// holders are how many probes wait for it.
-	holders int
 }
 
-func newWatchlist() *watchlist {
+// description is what does not change from poll to poll. It is not changed.
+type description struct {
+	*Import
+	origin    Origin
+	startedAt time.Time // by lakeFS's clock; zero if the ID does not tell
+	block     string
+}
+
+// unseen is the observation of an import that was never seen.
+var unseen = &Observation{}
+
+// importCounters count imports. They are called with the watchlist's lock held.
+type importCounters interface {
+	// watched is told of every repository with an import that is watched.
+	watched(server, repository string)
+	// finished is told once of every import that finished, and how long it took;
+	// -1 if its start is not known.
+	finished(server, repository string, outcome lakefs.Outcome, objects int64, took time.Duration)
+}
+
+func newWatchlist(started time.Time, counters importCounters, block func(*Import) string) *watchlist {
 	return &watchlist{
-		static:     map[Origin][]Import{},
-		registered: map[Key]Registration{},
+		counters:   counters,
+		block:      block,
+		started:    started,
+		wanted:     map[Origin]map[Key]*Import{},
+		registered: map[Key]*Registration{},
 		entries:    map[Key]*entry{},
+		departed:   map[Key]*entry{},
 	}
 }
 
-// set replaces what config or files want. What stays watched keeps its memory.
-func (w *watchlist) set(static map[Origin][]Import) {
+// set replaces what an origin wants. What stays watched keeps its memory.
+func (w *watchlist) set(origin Origin, imports []Import) {
+	wanted := make(map[Key]*Import, len(imports))
+	for _, imp := range imports { // a copy of each, or one would keep them all in memory
+		wanted[imp.Key] = &imp
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.Copy(w.static, static)
-	w.rebuild()
+	before := w.wanted[origin]
+	w.wanted[origin] = wanted
+	for key := range before {
+		if wanted[key] == nil {
+			w.update(key)
+		}
+	}
+	for key := range wanted {
+		w.update(key)
+	}
+	w.sort()
 }
 
-func (w *watchlist) find(key Key) (int, bool) {
-	return slices.BinarySearchFunc(w.sorted, key, func(e *entry, k Key) int { return compareKeys(e.Key, k) })
+// restore brings back what was stored.
+func (w *watchlist) restore(registrations []Registration, observations []Observed) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.durable = true
+	for _, o := range observations {
+		w.departed[o.Key] = &entry{seen: &o.Observation}
+	}
+	for _, r := range registrations {
+		w.registered[r.Key] = &r
+		w.update(r.Key)
+	}
+	w.sort()
 }
 
-// rebuild makes the entries of what is wanted, with the lock held.
-func (w *watchlist) rebuild() {
-	old := w.entries
-	w.entries = make(map[Key]*entry, len(old))
-	shared := labelPairs{}
-	add := func(imp Import, origin Origin) {
-		if _, ok := w.entries[imp.Key]; ok {
-			return
+// want returns the import of key that is to be watched, if any.
+func (w *watchlist) want(key Key) (*Import, Origin) {
+	for _, origin := range origins {
+		if r := w.registered[key]; r != nil && origin == FromAPI {
+			return &r.Import, origin
 		}
-		e, ok := old[imp.Key]
-		if !ok {
-			e = w.newEntry(imp.Key)
-		}
-		delete(old, imp.Key)
-		e.describe(imp, origin, shared)
-		w.entries[imp.Key] = e
-	}
-	for _, origin := range []Origin{FromConfig, FromFile} {
-		for _, imp := range w.static[origin] {
-			add(imp, origin)
+		if imp := w.wanted[origin][key]; imp != nil {
+			return imp, origin
 		}
 	}
-	for _, r := range w.registered {
-		add(r.Import, FromAPI)
+	return nil, ""
+}
+
+// update makes the entry of key what is wanted, with the lock held. The caller
+// sorts.
+func (w *watchlist) update(key Key) {
+	e := w.entries[key]
+	imp, origin := w.want(key)
+	switch {
+	case imp == nil && e == nil:
+	case imp == nil:
+		delete(w.entries, key)
+		w.depart(key, e)
+	case e == nil:
+		if e = w.departed[key]; e == nil {
+			e = &entry{seen: unseen}
+		}
+		delete(w.departed, key)
+		e.description = w.describe(imp, origin)
+		w.entries[key] = e
+		w.counters.watched(key.Server, key.Repository)
+	case e.origin != origin || !e.equal(imp):
+		e.description = w.describe(imp, origin)
 	}
-	for key, e := range old {
-		if w.left != nil && e.observation != (Observation{}) {
-			w.left[key] = e.observation
+}
+
+// depart remembers what was seen of an import that is not watched any more, with
+// the lock held. One that has finished is counted: there is no second answer to
+// wait for.
+func (w *watchlist) depart(key Key, e *entry) {
+	if *e.seen == (Observation{}) {
+		return
+	}
+	if e.seen.countable(w.started, w.retention) {
+		if e.unsaved = true; !w.durable {
+			e.seen = w.count(key, e.seen)
 		}
 	}
+	w.departed[key] = e
+}
+
+// sort brings sorted up to date with the entries.
+func (w *watchlist) sort() {
 	w.sorted = slices.SortedFunc(maps.Values(w.entries), func(a, b *entry) int { return compareKeys(a.Key, b.Key) })
 }
 
-// newEntry returns an entry with the memory of key, if there is any.
-func (w *watchlist) newEntry(key Key) *entry {
-	e := &entry{observation: w.left[key]}
-	delete(w.left, key)
-	return e
+// sortOne is sort after a change of key alone.
+func (w *watchlist) sortOne(key Key) {
+	at, there := slices.BinarySearchFunc(w.sorted, key, func(e *entry, k Key) int { return compareKeys(e.Key, k) })
+	e := w.entries[key]
+	switch {
+	case e != nil && !there:
+		w.sorted = slices.Insert(w.sorted, at, e)
+	case e == nil && there:
+		w.sorted = slices.Delete(w.sorted, at, at+1)
+	}
 }
 
-func (e *entry) describe(imp Import, origin Origin, shared labelPairs) {
-	e.Import, e.origin = imp, origin
-	e.startedAt, _ = imp.StartTime()
-	e.labels = shared.sorted(imp.Labels,
-		shared.get("branch", imp.Branch),
-		labelPair("import_id", imp.ID),
-		shared.get("repository", imp.Repository),
-		shared.get("server", imp.Server),
-	)
+func (w *watchlist) describe(imp *Import, origin Origin) *description {
+	d := &description{Import: imp, origin: origin, block: w.block(imp)}
+	d.startedAt, _ = lakefs.StartTime(imp.ID)
+	return d
 }
 
-// due returns the imports of a server whose status may have changed since it
-// was last asked for, those that have waited longest first, and how many of
-// its imports are not finished.
-func (w *watchlist) due(server string, now time.Time) (keys []Key, unfinished int) {
+// register adds or replaces a registered import. It returns whether the import
+// was not watched before.
+func (w *watchlist) register(r *Registration) (created bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	created = w.entries[r.Key] == nil
+	w.registered[r.Key] = r
+	w.update(r.Key)
+	w.sortOne(r.Key)
+	return created
+}
+
+// unregister removes registered imports, and what was seen of those that no
+// other origin wants.
+func (w *watchlist) unregister(keys []Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range keys {
+		delete(w.registered, key)
+		w.update(key)
+		w.sortOne(key)
+		if e := w.entries[key]; e != nil {
+			e.unsaved = true // it was removed from the Store
+		}
+		// One that has finished is remembered, so that it is counted just once.
+		if e := w.departed[key]; e != nil && e.seen.Finished() {
+			e.unsaved = true
+		} else {
+			delete(w.departed, key)
+		}
+	}
+}
+
+// registration returns the registration of key, or nil, and how many there are.
+func (w *watchlist) registration(key Key) (r *Registration, all int) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	var due []*entry
+	return w.registered[key], len(w.registered)
+}
+
+// find returns the description of a watched import, or nil.
+func (w *watchlist) find(key Key) *description {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if e := w.entries[key]; e != nil {
+		return e.description
+	}
+	return nil
+}
+
+// hasServer reports whether imports of a server are watched.
+func (w *watchlist) hasServer(name string) bool {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return slices.ContainsFunc(w.sorted, func(e *entry) bool { return e.Server == name })
+}
+
+// due returns the imports of a server that need a poll, in the order in which
+// they need it: those that were not polled for the longest time first, and of
+// those never polled the newest. Discovered ones of which nothing is known yet,
+// which may be a day's backlog, take turns with the others.
+func (w *watchlist) due(server string) []lakefs.Ref {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var known, backlog []*entry
 	for _, e := range w.sorted {
-		if e.Server != server || e.observation.Finished() {
+		switch {
+		case e.Server != server || e.seen.Confirmed:
+		case e.origin == FromDiscovery && !e.seen.Seen():
+			backlog = append(backlog, e)
+		default:
+			known = append(known, e)
+		}
+	}
+	for _, entries := range [][]*entry{known, backlog} {
+		slices.SortStableFunc(entries, func(a, b *entry) int {
+			if c := a.polledAt.Compare(b.polledAt); c != 0 {
+				return c
+			}
+			return b.startedAt.Compare(a.startedAt)
+		})
+	}
+	due := make([]lakefs.Ref, 0, len(known)+len(backlog))
+	for i := range max(len(known), len(backlog)) {
+		for _, entries := range [][]*entry{known, backlog} {
+			if i < len(entries) {
+				due = append(due, entries[i].Ref())
+			}
+		}
+	}
+	return due
+}
+
+// dueOne returns the name of a watched import, and false if it needs no poll.
+func (w *watchlist) dueOne(key Key) (lakefs.Ref, bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	e := w.entries[key]
+	if e == nil || e.seen.Confirmed {
+		return lakefs.Ref{}, false
+	}
+	return e.Ref(), true
+}
+
+// record remembers how a poll of an import ended, with the status if it
+// succeeded. An import that is not watched, or has finished for good, is left
+// alone. again is set for a poll that ended before: it is of use only to an
+// import that was not watched then.
+func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus, again bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	e := w.entries[key]
+	if e == nil || e.seen.Confirmed || again && !e.poll.At.IsZero() {
+		return
+	}
+	if e.poll = p; p.Result != resultRateLimited { // which says nothing about this import
+		e.polledAt = p.At
+	}
+	switch p.Result {
+	case resultSuccess:
+		e.seen = e.seen.withStatus(status, p.At)
+		e.samples = appendSample(e.samples, sample{at: p.At, objects: e.seen.IngestedObjects})
+	case resultNotFound:
+		e.seen = e.seen.withNotFound(p.At)
+	default:
+		return
+	}
+	e.unsaved = true
+	if e.seen.Confirmed {
+		e.samples = nil
+	}
+	if !w.durable && e.seen.Confirmed && e.seen.countable(w.started, w.retention) {
+		e.seen = w.count(e.Key, e.seen)
+	}
+}
+
+// count counts a finished import and returns what is known of it from now on,
+// with the lock held.
+func (w *watchlist) count(key Key, seen *Observation) *Observation {
+	took := time.Duration(-1)
+	if startedAt, ok := lakefs.StartTime(key.ID); ok {
+		took = max(0, seen.UpdateTime.Sub(startedAt))
+	}
+	w.counters.finished(key.Server, key.Repository, seen.Outcome, max(0, seen.IngestedObjects), took)
+	counted := *seen
+	counted.Counted = true
+	return &counted
+}
+
+// skip remembers of an import that a scrape that began at the time begin could
+// not wait for its poll, unless there was one since.
+func (w *watchlist) skip(keys []Key, begin time.Time, p Poll) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range keys {
+		if e := w.entries[key]; e != nil && !e.seen.Confirmed && e.poll.At.Before(begin) {
+			e.poll = p
+		}
+	}
+}
+
+// setUnpolled notes of imports that they are not polled because their server is
+// not configured, and returns how many there are of each such server.
+func (w *watchlist) setUnpolled(configured func(server string) bool, now time.Time) map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	unpolled := map[string]int{}
+	for _, e := range w.sorted {
+		if !configured(e.Server) {
+			unpolled[e.Server]++
+			e.poll = Poll{At: now, Message: "not polled: the server is not configured"}
+		} else {
+			w.counters.watched(e.Server, e.Repository) // the series may have left with the server
+		}
+	}
+	return unpolled
+}
+
+// unsaved returns the observations that are not stored as they are, by Key: of
+// finished and of departed imports, and if all is set, of the others too.
+func (w *watchlist) unsaved(all bool) []Observed {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	var unsaved []Observed
+	add := func(key Key, seen *Observation, final bool) {
+		o := Observed{key, *seen}
+		o.Counted = o.Counted || final && o.countable(w.started, w.retention)
+		unsaved = append(unsaved, o)
+	}
+	for _, e := range w.sorted {
+		if e.unsaved && (all || e.seen.Finished()) {
+			add(e.Key, e.seen, e.seen.Confirmed)
+		}
+	}
+	watched := len(unsaved)
+	for key, e := range w.departed {
+		if e.unsaved {
+			add(key, e.seen, true)
+		}
+	}
+	if len(unsaved) > watched {
+		slices.SortFunc(unsaved, func(a, b Observed) int { return compareKeys(a.Key, b.Key) })
+	}
+	return unsaved
+}
+
+// saved notes that observations are stored, and counts the finished imports
+// among them: not before, or a restart might count them again.
+func (w *watchlist) saved(observations []Observed) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range observations {
+		o := &observations[i]
+		e := cmp.Or(w.entries[o.Key], w.departed[o.Key])
+		if e == nil {
 			continue
 		}
-		unfinished++
-		if isDue(e.polledAt, now) {
-			due = append(due, e)
+		if o.Counted && !e.seen.Counted {
+			e.seen = w.count(o.Key, e.seen)
 		}
+		e.unsaved = *e.seen != o.Observation
 	}
-	slices.SortStableFunc(due, func(a, b *entry) int { return a.polledAt.Compare(b.polledAt) })
-	keys = make([]Key, len(due))
-	for i, e := range due {
-		keys[i] = e.Key
-	}
-	return keys, unfinished
 }
 
-// isDue is due for one import. It returns false for one that is not watched.
-func (w *watchlist) isDue(key Key, now time.Time) bool {
+// outdated returns the registered imports that have been of no use for
+// retention, and the departed imports that are as old.
+func (w *watchlist) outdated(now time.Time, retention time.Duration) (registered, departed []Key) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	e, ok := w.entries[key]
-	return ok && !e.observation.Finished() && isDue(e.polledAt, now)
+	for key, r := range w.registered {
+		seen := unseen
+		if e := w.entries[key]; e != nil {
+			seen = e.seen
+		}
+		if now.Sub(seen.usefulUntil(r.At, retention)) >= 0 {
+			registered = append(registered, key)
+		}
+	}
+	for key, e := range w.departed {
+		if now.Sub(e.seen.usefulUntil(time.Time{}, retention)) >= 0 {
+			departed = append(departed, key)
+		}
+	}
+	return registered, departed
 }
 
-// views returns how every import stands at the time now, by Key. The clients
-// are those of the servers, by name.
+// usefulUntil returns when what is known of an import can be dropped: retention
+// after it finished or lakeFS began not to know it, and seven times that after
+// the last sign of it.
+func (o *Observation) usefulUntil(registeredAt time.Time, retention time.Duration) time.Time {
+	const patience = 7
+	switch {
+	case o.Finished():
+		return o.StatusAt.Add(retention)
+	case !o.NotFoundSince.IsZero():
+		return o.NotFoundSince.Add(retention)
+	case o.Seen():
+		return o.StatusAt.Add(patience * retention)
+	default:
+		return registeredAt.Add(patience * retention)
+	}
+}
+
+// forget drops what was seen of departed imports.
+func (w *watchlist) forget(keys []Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range keys {
+		delete(w.departed, key)
+		if e := w.entries[key]; e != nil {
+			e.unsaved = true // it came back, and was removed from the Store
+		}
+	}
+}
+
+// views returns how every import stands at the time now, by Key.
 func (w *watchlist) views(now time.Time, clients map[string]*lakefs.Client) []ImportView {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
@@ -193,122 +472,27 @@ func (w *watchlist) views(now time.Time, clients map[string]*lakefs.Client) []Im
 }
 
 // view is views for one import. It returns false for one that is not watched.
-func (w *watchlist) view(key Key, now time.Time, client *lakefs.Client) (ImportView, bool) {
+func (w *watchlist) view(key Key, now time.Time, client *lakefs.Client) (v ImportView, ok bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	var v ImportView
-	e, ok := w.entries[key]
-	if ok {
-		e.view(&v, now, client)
+	e := w.entries[key]
+	if e == nil {
+		return v, false
 	}
-	return v, ok
+	e.view(&v, now, client)
+	return v, true
 }
 
 func (e *entry) view(v *ImportView, now time.Time, client *lakefs.Client) {
 	*v = ImportView{
 		Import:      e.Import,
-		Observation: e.observation,
+		Observation: e.seen,
 		Origin:      e.origin,
-		State:       stateOf(e.Import, e.observation),
 		Poll:        e.poll,
 		StartedAt:   e.startedAt,
+		block:       e.block,
 		now:         now,
 		client:      client,
-		labels:      e.labels,
 	}
-	v.throughput, v.throughputKnown = throughput(e.observation, e.startedAt, e.samples, now)
-}
-
-// record remembers how a poll ended, at the time at: with a status or with an
-// error. What is not watched any more, or has finished, is left alone.
-func (w *watchlist) record(key Key, at time.Time, status *lakefs.ImportStatus, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e, ok := w.entries[key]
-	if !ok || e.observation.Finished() {
-		return
-	}
-	e.polledAt, e.cut = at, false
-	before := e.observation
-	if err == nil {
-		e.poll = Poll{Result: resultSuccess, At: at}
-		e.observation = before.withStatus(status, at)
-		e.samples = appendSample(e.samples, sample{at: at, objects: e.observation.IngestedObjects})
-	} else {
-		result := resultOf(err)
-		e.poll = Poll{Result: result, At: at, Message: oneLine(err.Error())}
-		if result == resultNotFound {
-			e.observation = before.withNotFound(at)
-		}
-	}
-	e.unsaved = e.unsaved || e.observation != before
-}
-
-// recordCut remembers that a poll was ended by the deadline of a scrape. The
-// import is first in the next round, unless that has happened to it twice in a
-// row: imports that take for ever must not keep the others waiting for ever.
-func (w *watchlist) recordCut(key Key, at time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e, ok := w.entries[key]
-	if !ok || e.observation.Finished() {
-		return
-	}
-	if e.cut {
-		e.polledAt = at
-	}
-	e.cut = !e.cut
-	e.poll = Poll{Result: resultTimeout, At: at, Message: "no answer before the scrape's deadline"}
-}
-
-// recordSkipped remembers that nothing was sent for an import, and why.
-func (w *watchlist) recordSkipped(key Key, p Poll) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if e, ok := w.entries[key]; ok && !e.observation.Finished() {
-		e.poll = p
-	}
-}
-
-// hasServer reports whether imports of a server are watched.
-func (w *watchlist) hasServer(name string) bool {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
-	return slices.ContainsFunc(w.sorted, func(e *entry) bool { return e.Server == name })
-}
-
-// setUnpolled notes of imports that they are not polled because their server is
-// none of configured, and returns how many there are of each server.
-func (w *watchlist) setUnpolled(configured []string, now time.Time) map[string]int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	unpolled := map[string]int{}
-	for _, e := range w.sorted {
-		if slices.Contains(configured, e.Server) {
-			continue
-		}
-		unpolled[e.Server]++
-		e.poll = Poll{At: now, Message: fmt.Sprintf("not polled: server %q is not configured", e.Server)}
-	}
-	return unpolled
-}
-
-const (
-	resultNotFound    = Result("not_found")
-	resultRateLimited = Result("rate_limited")
-	resultTimeout     = Result("timeout")
-)
-
-// resultOf returns the result of a poll that ended with err.
-func resultOf(err error) Result {
-	var lerr *lakefs.Error
-	if errors.As(err, &lerr) {
-		return Result(lerr.Kind.String())
-	}
-	return Result(lakefs.Connection.String())
-}
-
-// sortedKeys returns the keys of m in order.
-func sortedKeys[V any](m map[Key]V) []Key {
-	return slices.SortedFunc(maps.Keys(m), compareKeys)
+	v.derive(e.samples)
 }

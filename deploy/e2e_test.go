@@ -210,7 +210,8 @@ func TestEndToEnd(t *testing.T) {
 	crash.End, crash.EndAfter = lakefstest.Crash, 3*time.Second
 	failure.End, failure.EndAfter, failure.Message = lakefstest.Failure, 2*time.Second, `import error: error on ingest: open "/data/<x>": no such file`
 	running := w.lakeFS.Start("lake", "main", long)
-	stalls := w.lakeFS.Start("lake", "main", crash)
+	// The exporter takes a heartbeat of two minutes for a stall: this one is older.
+	stalls := w.lakeFS.StartAt(lakefs.Ref{Repository: "lake", Branch: "main"}, crash, time.Now().Add(-10*time.Minute))
 	fails := w.lakeFS.Start("lake", "dev", failure)
 	vanishes := w.lakeFS.Start("pond", "main", long)
 	w.importFiles(running, stalls, fails, vanishes)

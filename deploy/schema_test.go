@@ -173,6 +173,7 @@ func TestChartSchemaRefuses(t *testing.T) {
 		"/config/imports/0/server":              {"", 1},
 		"/config/imports/0/expected_objects":    {0, 1.5, "1"},
 		"/config/imports/0/no_progress_after":   durations,
+		"/config/imports/0/max_duration":        durations,
 		"/config/imports/0/labels":              {"x", map[string]any{"__name__": "x"}, map[string]any{"a-b": "x"}, map[string]any{"1": "x"}, map[string]any{"": "x"}},
 		"/config/imports/0/labels/team":         {1},
 		"/config/import_files/0":                {"imports/*", "imports/*.txt", 1},

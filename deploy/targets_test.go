@@ -73,7 +73,7 @@ func TestProbes(t *testing.T) {
 	missing := lakefs.Ref{Repository: "my-repo", Branch: "main", ID: "nosuch"}
 	write(t, filepath.Join(dir, "probes", "b.yml"), target("dev", failed)+target("prod", missing))
 	answers(t, prometheus, "lakefs_import_error"+labels(failed, "dev"), "1")
-	answers(t, prometheus, "lakefs_import_found"+labels(missing, "prod"), "0")
+	answers(t, prometheus, `lakefs_import_state{state="not_found"} and ignoring (state) lakefs_import_poll_success`+labels(missing, "prod"), "1")
 	answers(t, prometheus, "lakefs_import_poll_success"+labels(missing, "prod"), "0")
 	answers(t, prometheus, `up{job="lakefs-import-probes"}`, "1", "1", "1")
 	// An alert of a probed import carries the labels that the target was given.

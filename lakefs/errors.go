@@ -6,76 +6,49 @@ import (
 	"time"
 )
 
-// Kind is the reason a request got no usable answer.
-type Kind uint8
+// Kind is the reason why a request has no usable answer, as metrics name it.
+type Kind string
 
 // The kinds of Error.
 const (
-	// NotFound: lakeFS itself says it does not know what was asked for (404
-	// with its JSON message, or 410).
-	NotFound Kind = iota + 1
-	// Unauthorized: 401 or 403.
-	Unauthorized
-	// BadRequest: any other 4xx.
-	BadRequest
-	// RateLimited: 429.
-	RateLimited
-	// ServerError: 5xx.
-	ServerError
-	// BadResponse: an answer that is not lakeFS's: HTML, a redirect, JSON of
-	// another shape, cut short or over 1 MiB, a 404 of something in front of
-	// lakeFS.
-	BadResponse
-	// Timeout: no whole answer before the deadline.
-	Timeout
-	// Connection: no answer for any other reason: refused, reset, no such
-	// host, certificate not trusted.
-	Connection
-	// Credentials: a file with a secret or certificate cannot be read, so
-	// nothing was sent.
-	Credentials
+	NotFound     Kind = "not_found"    // 404 with one of lakeFS's own messages, or 410
+	Unauthorized Kind = "unauthorized" // 401 or 403
+	BadRequest   Kind = "bad_request"  // any other 4xx
+	RateLimited  Kind = "rate_limited" // 429
+	ServerError  Kind = "server_error" // 5xx
+	// BadResponse is an answer that is not lakeFS's: HTML, a redirect, JSON of
+	// another shape, cut short or too long, a 404 of something in front of lakeFS.
+	BadResponse Kind = "bad_response"
+	Timeout     Kind = "timeout"     // no complete answer before the deadline
+	Connection  Kind = "connection"  // no answer for any other reason
+	Credentials Kind = "credentials" // nothing was sent: a file with a secret or certificate cannot be used
 )
 
-var kindNames = [...]string{
-	NotFound:     "not_found",
-	Unauthorized: "unauthorized",
-	BadRequest:   "bad_request",
-	RateLimited:  "rate_limited",
-	ServerError:  "server_error",
-	BadResponse:  "bad_response",
-	Timeout:      "timeout",
-	Connection:   "connection",
-	Credentials:  "credentials",
-}
-
-// Kinds returns every kind, in the order of their declaration.
+// Kinds returns every kind.
 func Kinds() []Kind {
-	kinds := make([]Kind, 0, len(kindNames)-1)
-	for k := NotFound; int(k) < len(kindNames); k++ {
-		kinds = append(kinds, k)
+	return []Kind{
+		NotFound, Unauthorized, BadRequest, RateLimited, ServerError,
+		BadResponse, Timeout, Connection, Credentials,
 	}
-	return kinds
 }
 
-// String returns the kind as a snake_case word, such as "not_found".
-func (k Kind) String() string {
-	if k == 0 || int(k) >= len(kindNames) {
-		return fmt.Sprintf("kind(%d)", uint8(k))
-	}
-	return kindNames[k]
-}
+func (k Kind) String() string { return string(k) }
 
-// Error is why a Client's method has no result. Get at it with errors.As.
+// Error is why a method of Client has no result. It never quotes what a server
+// sent, which may repeat a secret, except for lakeFS's own messages.
 type Error struct {
 	Kind Kind
 	// StatusCode is the HTTP status, 0 if no response was received.
 	StatusCode int
-	// Message is the message of lakeFS's JSON body, empty if there was none.
+	// Message is the message of lakeFS's JSON body: one of lakeFS's own texts, or
+	// the length of one that is not known. It is empty for any other body.
 	Message string
-	// RetryAfter is how long a server that answered 429 asks to be left alone,
+	// RetryAfter is how long a server that answered 429 asks clients to wait,
 	// from its Retry-After header: at least a second, or 0 if it did not say.
 	RetryAfter time.Duration
-	// Err says more; nil where StatusCode and Message say it all.
+	// Date is the Date header of the response, zero if there was none.
+	Date time.Time
+	// Err says more. It may be nil if there is a StatusCode.
 	Err error
 }
 
@@ -88,10 +61,8 @@ func (e *Error) FromLakeFS() bool {
 // Error implements error.
 func (e *Error) Error() string {
 	switch {
-	case e.StatusCode == 0 && e.Err != nil:
-		return e.Err.Error()
 	case e.StatusCode == 0:
-		return e.Kind.String()
+		return e.Err.Error()
 	case e.Err != nil:
 		return fmt.Sprintf("HTTP status %d: %v", e.StatusCode, e.Err)
 	case e.Message != "":

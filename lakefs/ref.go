@@ -8,25 +8,32 @@ import (
 	"github.com/rs/xid"
 )
 
+// UnknownBranch is the branch of an import whose branch is not known: no
+// branch of lakeFS can be called that.
+const UnknownBranch = "-"
+
+// maxBranchBytes is our own bound: lakeFS has none.
+const maxBranchBytes = 1024
+
 // lakeFS's own patterns, from pkg/graveler of its source. The pattern of an
 // ID is ours: lakeFS hands out xids, older documentation shows UUIDs.
 var (
 	repositoryPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{2,62}$`)
 	branchPattern     = regexp.MustCompile(`^\w[-\w]*$`)
-	importIDPattern   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+	idPattern         = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 )
 
 // Ref names one import within a lakeFS server.
 type Ref struct {
 	Repository string
-	// Branch is part of the name although lakeFS looks an import up by
-	// repository and ID alone.
+	// Branch may be UnknownBranch: lakeFS looks an import up by repository and
+	// ID alone.
 	Branch string
 	ID     string
 }
 
 // String returns REPOSITORY/BRANCH/ID, which is unambiguous because none of
-// the three can hold a slash.
+// the three can contain a slash.
 func (r Ref) String() string {
 	return r.Repository + "/" + r.Branch + "/" + r.ID
 }
@@ -36,30 +43,39 @@ func (r Ref) Validate() error {
 	if err := ValidateRepository(r.Repository); err != nil {
 		return err
 	}
-	if !branchPattern.MatchString(r.Branch) {
-		return fmt.Errorf("branch %q: must match %s", r.Branch, branchPattern)
+	if len(r.Branch) > maxBranchBytes {
+		return fmt.Errorf("branch is longer than %d bytes", maxBranchBytes)
 	}
-	if !importIDPattern.MatchString(r.ID) {
-		return fmt.Errorf("id %q: must match %s", r.ID, importIDPattern)
+	if r.Branch != UnknownBranch {
+		if err := validate("branch", r.Branch, branchPattern); err != nil {
+			return err
+		}
 	}
-	return nil
+	return validate("id", r.ID, idPattern)
 }
 
-// ValidateRepository reports whether lakeFS would accept name for a repository.
+// ValidateRepository returns an error unless lakeFS accepts name for a repository.
 func ValidateRepository(name string) error {
-	if !repositoryPattern.MatchString(name) {
-		return fmt.Errorf("repository %q: must match %s", name, repositoryPattern)
+	return validate("repository", name, repositoryPattern)
+}
+
+func validate(what, value string, pattern *regexp.Regexp) error {
+	switch {
+	case value == "":
+		return fmt.Errorf("%s is missing", what)
+	case !pattern.MatchString(value):
+		return fmt.Errorf("%s %q: must match %s", what, value, pattern)
 	}
 	return nil
 }
 
-// StartTime returns when the import was started, to the second, and true if
-// its ID is an xid, whose first four bytes are that time by lakeFS's clock.
-// It returns false for any other ID.
-func (r Ref) StartTime() (time.Time, bool) {
-	id, err := xid.FromString(r.ID)
+// StartTime returns when the import with this ID was started, to the second, by
+// lakeFS's clock, and true if the ID is an xid: its first four bytes are that
+// time. It returns false for any other ID.
+func StartTime(id string) (time.Time, bool) {
+	x, err := xid.FromString(id)
 	if err != nil {
 		return time.Time{}, false
 	}
-	return id.Time().UTC(), true
+	return x.Time().UTC(), true
 }

@@ -3,8 +3,7 @@ package lakefs
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
+	"strconv"
 	"time"
 )
 
@@ -20,41 +19,22 @@ type ImportStatus struct {
 	// IngestedObjects counts the objects listed so far. It never falls. It is
 	// nil when the server left it out, as the API permits.
 	IngestedObjects *int64
-	// MetarangeID and Commit are set only after success.
+	// MetarangeID and CommitID are set only after success.
 	MetarangeID string
-	Commit      *Commit
+	CommitID    string
 	// Error is set only after a failure or a cancel.
 	Error *ImportError
-}
-
-// Commit is the commit that a successful import left on its branch: the
-// schema Commit of lakeFS's API.
-type Commit struct {
-	ID          string `json:"id"`
-	Message     string `json:"message"`
-	Committer   string `json:"committer"`
-	MetarangeID string `json:"meta_range_id"`
-	// CreationDate is in Unix seconds.
-	CreationDate int64             `json:"creation_date"`
-	Parents      []string          `json:"parents"`
-	Metadata     map[string]string `json:"metadata"`
-	Generation   int64             `json:"generation"`
-	Version      int               `json:"version"`
+	// Date is the answer's Date header: lakeFS's clock, to the second. It is zero
+	// if there was none.
+	Date time.Time
 }
 
 // ImportError is why an import ended without success.
 type ImportError struct {
-	Message string `json:"message"`
+	Message string
 }
 
-// Canceled tells a cancel from a failure. lakeFS marks a cancel by its message
-// alone, "import error: Canceled"; a message that merely contains "context
-// canceled" is a failure.
-func (e *ImportError) Canceled() bool {
-	return e.Message == "Canceled" || strings.HasSuffix(e.Message, ": Canceled")
-}
-
-// Outcome is how an import stands, as far as one status tells.
+// Outcome is the result of an import, as far as one status tells.
 type Outcome uint8
 
 // The outcomes. All but Running are final: lakeFS changes nothing after them.
@@ -84,54 +64,52 @@ func (s *ImportStatus) Outcome() Outcome {
 	}
 }
 
-// importStatusJSON is an ImportStatus as it comes: the pointers tell what is
-// missing.
-type importStatusJSON struct {
-	Completed       *bool        `json:"completed"`
-	UpdateTime      *time.Time   `json:"update_time"`
-	IngestedObjects *int64       `json:"ingested_objects"`
-	MetarangeID     string       `json:"metarange_id"`
-	Commit          *Commit      `json:"commit"`
-	Error           *ImportError `json:"error"`
-}
-
 // UnmarshalJSON decodes the body of an answer of importStatus. It refuses a
-// body that lacks a required field or holds a value that lakeFS cannot mean, so
-// that a half-understood answer is never taken for a status.
+// body that lacks a required field or has a value that lakeFS cannot mean, so
+// that a half-understood answer is never taken for a status. Its errors do not
+// quote from the body.
 func (s *ImportStatus) UnmarshalJSON(data []byte) error {
-	var wire importStatusJSON
-	if err := json.Unmarshal(data, &wire); err != nil {
+	var (
+		completed []byte
+		updated   *time.Time
+		commit    struct{ ID string }
+		status    ImportStatus
+	)
+	err := decodeObject(data, func(key, value []byte) (err error) {
+		switch string(key) {
+		case "completed":
+			completed = value
+		case "update_time":
+			updated = new(time.Time)
+			err = updated.UnmarshalJSON(value)
+		case "ingested_objects":
+			var count uint64
+			count, err = strconv.ParseUint(string(value), 10, 63)
+			status.IngestedObjects = new(int64(count))
+		case "metarange_id":
+			err = json.Unmarshal(value, &status.MetarangeID)
+		case "commit":
+			err = json.Unmarshal(value, &commit)
+		case "error":
+			err = json.Unmarshal(value, &status.Error)
+		}
 		return err
-	}
-	status, err := wire.status()
-	if err == nil {
-		*s = status
-	}
-	return err
-}
-
-// status returns what j says, or what is wrong with it.
-func (j *importStatusJSON) status() (s ImportStatus, err error) {
+	})
 	switch {
-	case j.UpdateTime == nil:
-		return s, errors.New("update_time is missing")
-	case j.Completed == nil:
-		return s, errors.New("completed is missing")
-	case j.IngestedObjects != nil && *j.IngestedObjects < 0:
-		return s, fmt.Errorf("ingested_objects is negative: %d", *j.IngestedObjects)
+	case err != nil:
+		return err
+	case string(completed) != "true" && string(completed) != "false":
+		return errors.New("completed is not a boolean")
+	case updated == nil:
+		return errors.New("update_time is missing")
 	}
 	// A zone offset can carry the edges of RFC 3339 out of its four-digit
 	// years, and such a time could not be written as JSON again.
-	updated := j.UpdateTime.UTC()
-	if y := updated.Year(); y < 0 || y > 9999 {
-		return s, fmt.Errorf("update_time is out of range: year %d", y)
+	status.UpdateTime = updated.UTC()
+	if y := status.UpdateTime.Year(); y < 0 || y > 9999 {
+		return errors.New("update_time is out of range")
 	}
-	return ImportStatus{
-		Completed:       *j.Completed,
-		UpdateTime:      updated,
-		IngestedObjects: j.IngestedObjects,
-		MetarangeID:     j.MetarangeID,
-		Commit:          j.Commit,
-		Error:           j.Error,
-	}, nil
+	status.Completed, status.CommitID = string(completed) == "true", commit.ID
+	*s = status
+	return nil
 }

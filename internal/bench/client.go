@@ -128,7 +128,7 @@ func check(sums map[string]sum, n int, finished bool) error {
 	for name, want := range map[string]float64{
 		"lakefs_import_ingested_objects": all * (all + 1) / 2,
 		"lakefs_import_poll_success":     all,
-		"lakefs_import_found":            all,
+		"lakefs_import_state":            all,
 		"lakefs_import_completed":        ended,
 		"lakefs_import_error":            0,
 		"lakefs_up":                      1,

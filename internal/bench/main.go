@@ -29,7 +29,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(stderr)
 	var (
 		smoke     = flags.Bool("smoke", false, "Do everything, but small: to see whether it works, not how fast.")
-		only      = flags.String("only", "", "Measure no more than this: polling, latency, exposition or memory.")
+		only      = flags.String("only", "", "Measure no more than this: polling, latency, exposition, memory or many.")
 		lakeFS    = flags.Bool("lakefs", false, "For child processes: be the stand-in for lakeFS.")
 		finished  = flags.Bool("finished", false, "With -lakefs: have finished imports instead of running ones.")
 		delay     = flags.Duration("delay", 0, "With -lakefs: answer so much later.")
@@ -54,15 +54,16 @@ func run(args []string, stdout, stderr io.Writer) error {
 // size is how much is measured.
 type size struct {
 	polled      int // running imports in the comparison with the bare client
-	watched     int // imports in all the others
+	watched     int // imports in the others
+	many        int // imports of a very large lakeFS
 	repetitions int
-	scrapes     int // until the memory is looked at
+	scrapes     int // before the memory is measured
 	delay       time.Duration
 }
 
 var (
-	full  = size{polled: 5_000, watched: 10_000, repetitions: 9, scrapes: 100, delay: 20 * time.Millisecond}
-	small = size{polled: 50, watched: 400, repetitions: 2, scrapes: 4, delay: time.Millisecond}
+	full  = size{polled: 5_000, watched: 10_000, many: 100_000, repetitions: 9, scrapes: 100, delay: 20 * time.Millisecond}
+	small = size{polled: 50, watched: 400, many: 800, repetitions: 2, scrapes: 4, delay: time.Millisecond}
 )
 
 // The load that the goals are about.

@@ -74,6 +74,7 @@ func standIn(finished bool, delay time.Duration) http.Handler {
 	if finished {
 		end = commit + end
 	}
+	begin := time.Now().UTC()
 	var requests atomic.Int64
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/repositories/{repository}/branches/{branch}/import", func(w http.ResponseWriter, r *http.Request) {
@@ -91,7 +92,11 @@ func standIn(finished bool, delay time.Duration) http.Handler {
 		body = append(body, `,"ingested_objects":`...)
 		body = strconv.AppendInt(body, objects(strings.TrimPrefix(r.URL.RawQuery, "id=")), 10)
 		body = append(body, `,"update_time":"`...)
-		body = time.Now().UTC().AppendFormat(body, time.RFC3339Nano)
+		updated := time.Now().UTC()
+		if finished {
+			updated = begin
+		}
+		body = updated.AppendFormat(body, time.RFC3339Nano)
 		body = append(append(body, '"'), end...)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(body)
@@ -108,9 +113,9 @@ func standIn(finished bool, delay time.Duration) http.Handler {
 // The series of a watched import, and of one that has finished with success.
 var (
 	runningSeries = []string{
-		"lakefs_import_canceled", "lakefs_import_completed", "lakefs_import_error", "lakefs_import_found", "lakefs_import_ingested_objects",
-		"lakefs_import_last_status_timestamp_seconds", "lakefs_import_no_progress_after_seconds", "lakefs_import_poll_success",
-		"lakefs_import_progress_timestamp_seconds", "lakefs_import_seconds_since_update", "lakefs_import_start_timestamp_seconds",
+		"lakefs_import_completed", "lakefs_import_error", "lakefs_import_ingested_objects",
+		"lakefs_import_last_status_timestamp_seconds", "lakefs_import_poll_success", "lakefs_import_progress_timestamp_seconds",
+		"lakefs_import_seconds_since_update", "lakefs_import_start_timestamp_seconds", "lakefs_import_state",
 		"lakefs_import_update_timestamp_seconds",
 	}
 	finishedSeries = append([]string{"lakefs_import_commit_info"}, runningSeries...)
@@ -139,8 +144,11 @@ var constDescs = func() []*prometheus.Desc {
 	var descs []*prometheus.Desc
 	for _, name := range finishedSeries {
 		with := labels
-		if name == "lakefs_import_commit_info" {
+		switch name {
+		case "lakefs_import_commit_info":
 			with = slices.Concat(labels, []string{"commit_id", "metarange_id"})
+		case "lakefs_import_state":
+			with = slices.Concat(labels, []string{"state"})
 		}
 		descs = append(descs, prometheus.NewDesc(name, "Help as long as that of the exporter's own metrics is on average.", with, nil))
 	}
@@ -162,6 +170,8 @@ func (c constCollector) Collect(ch chan<- prometheus.Metric) {
 			switch name := finishedSeries[d]; {
 			case name == "lakefs_import_commit_info":
 				value, with = 1, slices.Concat(labels, []string{"6ff0e3b9b9dd3e2bd9ad2fd0d2a4a7d6b8d9c8a7e6f5d4c3b2a1908070605040", "ec17"})
+			case name == "lakefs_import_state":
+				value, with = 1, slices.Concat(labels, []string{"succeeded"})
 			case strings.Contains(name, "_seconds"):
 				value = now
 			case name != "lakefs_import_ingested_objects":

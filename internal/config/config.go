@@ -1,5 +1,5 @@
-// Package config reads the config file and the import files it names, and
-// hands out what the collector works by: validated values only.
+// Package config reads the config file and the import files that it names, and
+// returns validated values for the collector.
 package config
 
 import (
@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-kit/log"
 	common "github.com/prometheus/common/config"
@@ -33,32 +34,33 @@ type file struct {
 	Repositories []repository `yaml:"repositories"`
 }
 
-// Loader loads a config file, as often as asked. It keeps the last good content
-// of import files from one config to the next. It is safe for concurrent use.
+// Loader loads a config file, any number of times. What is known of import files
+// carries over from one config to the next. It is safe for concurrent use.
 type Loader struct {
 	path, userAgent string
 	logger          log.Logger
-	getenv          func(string) string
 
-	mu      sync.Mutex
-	files   map[string]*importFile // by path
-	owner   *source                // whose servers the files were last held against
-	version uint64                 // of the newest FileSet
+	// Tests replace these.
+	getenv   func(string) string
+	readFile func(path string, maxBytes int64) ([]byte, fs.FileInfo, error) // of import files
+	interval time.Duration                                                  // between looks at import files
+
+	mu    sync.Mutex // never held during file I/O
+	known importFiles
 }
 
 // NewLoader returns a Loader of the config file at path. The lakeFS clients it
 // makes send userAgent. Nothing is read yet.
 func NewLoader(path, userAgent string, logger log.Logger) *Loader {
 	return &Loader{
-		path: path, userAgent: userAgent, logger: logger, getenv: os.Getenv,
-		files: make(map[string]*importFile),
+		path: path, userAgent: userAgent, logger: logger,
+		getenv: os.Getenv, readFile: readFile, interval: 2 * time.Second,
 	}
 }
 
-// Load reads the config file. Files of the result is never nil; it reads the
-// import files when it is asked for them, and until then nothing changes for
-// the Source of an earlier config. The error names the config file, the line or
-// entry, and what is wrong; no secret is ever in it.
+// Load reads the config file, but no import files: these are for the Watch of
+// Files in the result, which is never nil. The error names the config file, the
+// line or entry, and the problem; it never contains a secret.
 func (l *Loader) Load() (collector.Config, error) {
 	cfg, err := l.load()
 	if err != nil {
@@ -67,21 +69,18 @@ func (l *Loader) Load() (collector.Config, error) {
 	return cfg, nil
 }
 
-// Check reports what is wrong with the config file or with any import file,
-// which Load alone would put up with. It changes nothing for any Source.
+// Check reports problems of the config file, or else of all import files, which
+// it reads once. No Watch is affected.
 func (l *Loader) Check() error {
-	// Another Loader, so that no last good content hides what stands there now.
-	fresh := NewLoader(l.path, l.userAgent, l.logger)
-	fresh.getenv = l.getenv
-	cfg, err := fresh.Load()
+	cfg, err := l.Load()
 	if err != nil {
 		return err
 	}
-	return cfg.Files.(*source).check()
+	return cfg.Files.(*watcher).check()
 }
 
 func (l *Loader) load() (cfg collector.Config, err error) {
-	data, _, err := readFile(l.path)
+	data, _, err := readFile(l.path, maxConfigBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: copy config.example.yml there, or try --demo, which needs no config and no lakeFS", err)
 	}
@@ -100,14 +99,14 @@ func (l *Loader) load() (cfg collector.Config, err error) {
 	if err != nil {
 		return cfg, err
 	}
-	src := &source{loader: l}
+	files := &watcher{loader: l}
 	for _, s := range cfg.Servers {
-		src.servers = append(src.servers, s.Name)
+		files.servers = append(files.servers, s.Name)
 	}
-	if cfg.Imports, err = resolve(f.Imports, src.servers); err != nil {
+	if cfg.Imports, err = resolveImports(f.Imports, files.servers); err != nil {
 		return cfg, fmt.Errorf("imports: %w", err)
 	}
-	if cfg.Repositories, err = resolveRepositories(f.Repositories, src.servers); err != nil {
+	if cfg.Repositories, err = resolveRepositories(f.Repositories, files.servers); err != nil {
 		return cfg, fmt.Errorf("repositories: %w", err)
 	}
 	for i, p := range f.ImportFiles {
@@ -115,24 +114,17 @@ func (l *Loader) load() (cfg collector.Config, err error) {
 		if err != nil {
 			return cfg, fmt.Errorf("import_files: entry %d: %q: %w", i+1, p, err)
 		}
-		src.patterns = append(src.patterns, pattern)
+		files.patterns = append(files.patterns, pattern)
 	}
-	cfg.Files = src
+	cfg.Files = files
 	return cfg, nil
 }
 
 func (l *Loader) servers(written []server) ([]collector.Server, error) {
-	servers := make([]collector.Server, len(written))
-	entries := make(map[string]int, len(written)) // by name
-	for i, w := range written {
-		s, err := w.build(filepath.Dir(l.path), l.userAgent)
-		if first, dup := entries[s.Name]; err == nil && dup {
-			err = fmt.Errorf("name %q: is that of entry %d too", s.Name, first)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("servers: entry %d: %w", i+1, err)
-		}
-		servers[i], entries[s.Name] = s, i+1
+	build := func(w *server) (collector.Server, error) { return w.build(filepath.Dir(l.path), l.userAgent) }
+	servers, err := resolveAll(written, build, func(s collector.Server) string { return s.Name })
+	if err != nil {
+		return nil, fmt.Errorf("servers: %w", err)
 	}
 	return servers, nil
 }
@@ -145,7 +137,7 @@ func (l *Loader) serverOfEnvironment() ([]collector.Server, error) {
 		}
 	}
 	if missing != nil {
-		return nil, fmt.Errorf("no servers, and the environment does not name one: %s not set", strings.Join(missing, ", "))
+		return nil, fmt.Errorf("no servers, and the environment does not define one: %s not set", strings.Join(missing, ", "))
 	}
 	w := server{EndpointURL: l.getenv(envEndpoint), HTTP: common.DefaultHTTPClientConfig}
 	w.HTTP.BasicAuth = &common.BasicAuth{Username: l.getenv(envKeyID), Password: common.Secret(l.getenv(envSecret))}
@@ -156,14 +148,13 @@ func (l *Loader) serverOfEnvironment() ([]collector.Server, error) {
 	return []collector.Server{s}, nil
 }
 
-// globEscaper takes the meaning away from what filepath.Match would read in a
-// directory's name.
+// globEscaper escapes what filepath.Match would interpret in a directory's name.
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // pattern returns p relative to the config file's directory.
 func (l *Loader) pattern(p string) (string, error) {
 	if _, err := filepath.Match(p, ""); err != nil {
-		return "", errors.New("not a pattern of file names")
+		return "", errors.New("not a valid pattern")
 	}
 	if !slices.Contains([]string{".yml", ".yaml", ".json"}, filepath.Ext(p)) {
 		return "", errors.New("must end in .yml, .yaml or .json")

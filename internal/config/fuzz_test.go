@@ -3,18 +3,19 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"lakefs_import_exporter/collector"
 )
 
-// addFiles adds the content of the files that patterns match to the corpus.
-func addFiles(f *testing.F, patterns ...string) {
+// addFiles adds the content of files to the corpus, and the sections of bad.
+func addFiles(f *testing.F, bad string, patterns ...string) {
+	for _, section := range badFiles(f, bad) {
+		f.Add([]byte(section.content))
+	}
 	for _, pattern := range patterns {
-		paths, err := filepath.Glob(pattern)
-		if err != nil || len(paths) == 0 {
-			f.Fatalf("no files %s: %v", pattern, err)
-		}
+		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
 			data, err := os.ReadFile(path)
 			if err != nil {
@@ -26,24 +27,18 @@ func addFiles(f *testing.F, patterns ...string) {
 }
 
 // checkImports fails where imports are not what a Collector may be given.
-func checkImports(t *testing.T, imports []collector.Import, servers map[string]bool) {
+func checkImports(t *testing.T, imports []collector.Import, servers []string) {
 	seen := make(map[collector.Key]bool)
 	for _, imp := range imports {
-		if err := imp.Validate(); err != nil {
-			t.Error(err)
-		}
-		if !servers[imp.Server] {
-			t.Errorf("server %q is not configured", imp.Server)
-		}
-		if seen[imp.Key] {
-			t.Errorf("%+v is there twice", imp.Key)
+		if err := imp.Validate(); err != nil || !slices.Contains(servers, imp.Server) || seen[imp.Key] {
+			t.Errorf("got import %+v, which is valid: %v", imp, err)
 		}
 		seen[imp.Key] = true
 	}
 }
 
 func FuzzConfig(f *testing.F) {
-	addFiles(f, "testdata/good/*.yml", "testdata/bad/*.yml", "testdata/*.yml", examplePath)
+	addFiles(f, "testdata/bad_configs.txtar", "testdata/good/*.yml", "../../config.example.yml")
 	path := filepath.Join(f.TempDir(), "config.yml")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -55,33 +50,39 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(cfg.Servers) == 0 {
-			t.Error("no servers")
-		}
-		names := make(map[string]bool)
+		var names []string
 		for _, s := range cfg.Servers {
-			if s.Client == nil || s.Timeout <= 0 || s.MaxConcurrentRequests < 1 || validateName(s.Name) != nil || names[s.Name] {
+			if s.Client == nil || s.Timeout <= 0 || s.MaxConcurrentRequests < 1 || slices.Contains(names, s.Name) {
 				t.Errorf("got server %+v", s)
 			}
-			names[s.Name] = true
+			names = append(names, s.Name)
+		}
+		if len(names) == 0 {
+			t.Error("no servers")
 		}
 		checkImports(t, cfg.Imports, names)
 	})
 }
 
+// FuzzImportFile decodes the same bytes as the body of a PUT too.
 func FuzzImportFile(f *testing.F) {
-	addFiles(f, "testdata/good/imports/*", "testdata/bad_imports/*")
+	addFiles(f, "testdata/bad_import_files.txtar", "testdata/good/imports/*")
+	addFiles(f, "testdata/bad_settings.txtar")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var entries []entry
-		if decode(data, &entries) != nil {
-			return
-		}
-		for _, servers := range [][]string{{"prod"}, {"prod", "staging"}} {
-			imports, err := resolve(entries, servers)
-			if err == nil && len(imports) != len(entries) {
-				t.Errorf("%d imports of %d entries", len(imports), len(entries))
+		servers := []string{"prod", "staging"}
+		for n := range servers {
+			imports, err := decodeImports(data, servers[:n+1])
+			if err != nil && imports != nil {
+				t.Errorf("%d imports with error %v", len(imports), err)
 			}
-			checkImports(t, imports, map[string]bool{"prod": true, servers[len(servers)-1]: true})
+			checkImports(t, imports, servers[:n+1])
+		}
+		want := newImport("prod", "abc")
+		if imp, err := DecodeSettings(data, want.Key, want.Branch); err == nil {
+			checkImports(t, []collector.Import{imp}, servers)
+			if imp.Key != want.Key || imp.Branch != want.Branch {
+				t.Errorf("got %+v", imp)
+			}
 		}
 	})
 }

@@ -28,8 +28,8 @@ const (
 )
 
 // Demo is a simulated lakeFS and the imports to watch on it. Until Rehearse has
-// run, it lives in the past. It is a collector.Source: of the imports that a
-// simulated pipeline starts.
+// run, it lives in the past. It implements collector.Files with the imports that
+// a simulated pipeline starts.
 type Demo struct {
 	lakeFS  *lakefstest.Server
 	client  *lakefs.Client
@@ -39,7 +39,8 @@ type Demo struct {
 
 	mu       sync.Mutex // guards the pipeline
 	pipeline collector.FileSet
-	started  int // imports of the pipeline so far
+	started  int                     // imports of the pipeline so far
+	changed  func(collector.FileSet) // nil while nobody watches
 }
 
 // Start starts the simulated lakeFS. Close it when it is no longer needed.
@@ -89,14 +90,15 @@ func (d *Demo) Config() (collector.Config, error) {
 	}, nil
 }
 
-// Rehearse plays the imports' past to scrape, and brings the clock to the present.
-func (d *Demo) Rehearse(scrape func(context.Context) *collector.Snapshot) {
+// Rehearse plays the imports' past to poll, and brings the clock to the present.
+func (d *Demo) Rehearse(poll func(context.Context)) {
 	for behind := rehearsal; behind > 0; behind -= rehearsalStep {
 		d.behind.Store(int64(behind))
 		if behind == lostAgo {
-			d.lakeFS.Forget(d.imports[lost].Ref)
+			d.lakeFS.Forget(d.imports[lost].Ref())
 		}
-		scrape(context.Background())
+		d.update()
+		poll(context.Background())
 	}
 	d.behind.Store(0)
 }
@@ -168,7 +170,8 @@ func (d *Demo) stage() {
 
 func demoImport(ref lakefs.Ref, team string, expected int64) collector.Import {
 	return collector.Import{
-		Key:             collector.Key{Server: serverName, Ref: ref},
+		Key:             collector.Key{Server: serverName, Repository: ref.Repository, ID: ref.ID},
+		Branch:          ref.Branch,
 		ExpectedObjects: expected,
 		NoProgressAfter: collector.DefaultNoProgressAfter,
 		Labels:          map[string]string{"team": team},
@@ -182,21 +185,40 @@ const (
 	pipelineKept = 8
 )
 
-// Load implements collector.Source: it starts the imports whose time has come.
-func (d *Demo) Load() collector.FileSet {
+// Watch implements collector.Files.
+func (d *Demo) Watch(ctx context.Context, changed func(collector.FileSet)) {
+	d.mu.Lock()
+	d.changed = changed
+	changed(d.pipeline)
+	d.mu.Unlock()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		d.update()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// update starts the imports of the pipeline whose time has come.
+func (d *Demo) update() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	before := d.started
 	for {
 		at := d.opening.Add(-rehearsal + time.Duration(d.started)*pipelineInterval)
 		if at.After(d.Now()) {
-			return d.pipeline
+			break
 		}
 		kept := d.pipeline.Imports[max(0, len(d.pipeline.Imports)-pipelineKept+1):]
-		d.pipeline = collector.FileSet{
-			Version: d.pipeline.Version + 1,
-			Imports: append(slices.Clone(kept), d.startNext(at)),
-		}
+		d.pipeline.Imports = append(slices.Clone(kept), d.startNext(at))
 		d.started++
+	}
+	if d.started > before && d.changed != nil {
+		d.changed(d.pipeline)
 	}
 }
 

@@ -1,49 +1,132 @@
 package web
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/go-kit/log/level"
+	"github.com/prometheus/common/model"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/config"
 	"lakefs_import_exporter/lakefs"
 )
 
-// maxSnapshotAge is how old the newest round may be for a person or script
-// that looks: any number of them cost lakeFS one round in that time.
-const maxSnapshotAge = 5 * time.Second
+const (
+	// maxSnapshotAge is how old the newest scrape may be for a list: any number
+	// of readers cost lakeFS one scrape in that time.
+	maxSnapshotAge = 5 * time.Second
+	// maxWait bounds the parameter wait.
+	maxWait = time.Minute
+	// waitInterval is how often a waiting request polls: lakeFS writes the
+	// status of an import once a second.
+	waitInterval = time.Second
+)
 
-// listImports answers with all servers and imports.
+// listImports answers with all servers, repositories and imports that the
+// parameters select.
 func (h *handler) listImports(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), defaultTimeout)
+	filter, err := parseFilter(r.URL.Query())
+	if err != nil {
+		h.writeError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	// Others wait for the answer too when this client has hung up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), defaultTimeout)
 	defer cancel()
-	snapshot := h.Collector.Recent(ctx, maxSnapshotAge)
-	h.writeJSON(w, http.StatusOK, struct {
-		Servers []collector.ServerView `json:"servers"`
-		Imports []collector.ImportView `json:"imports"`
-	}{snapshot.Servers, snapshot.Imports})
+	h.writeJSON(w, http.StatusOK, newListJSON(h.Collector.Recent(ctx, maxSnapshotAge), filter))
+}
+
+// isUnfiltered is the key of a list.
+func isUnfiltered(r *http.Request) (string, bool) { return "", r.URL.RawQuery == "" }
+
+// target is the import that a request names.
+type target struct {
+	collector.Key
+	branch string
+}
+
+func (t target) ref() lakefs.Ref {
+	return lakefs.Ref{Repository: t.Repository, Branch: t.branch, ID: t.ID}
+}
+
+// matches reports whether v is of the branch of t, as far as both are known.
+func (t target) matches(v collector.ImportView) bool {
+	return v.Branch == t.branch || v.Branch == lakefs.UnknownBranch || t.branch == lakefs.UnknownBranch
+}
+
+// target returns the import that a request's path and query name. If they name
+// none, it answers the request and returns false.
+func (h *handler) target(w http.ResponseWriter, r *http.Request) (target, bool) {
+	ref := lakefs.Ref{Repository: r.PathValue("repository"), Branch: r.PathValue("branch"), ID: r.PathValue("id")}
+	server, err := h.Collector.ServerName(r.URL.Query().Get("server"))
+	if err == nil {
+		err = ref.Validate()
+	}
+	if err != nil {
+		h.writeError(w, http.StatusBadRequest, err.Error())
+		return target{}, false
+	}
+	return target{collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, ref.Branch}, true
 }
 
 // getImport answers with one import, polled for this request.
 func (h *handler) getImport(w http.ResponseWriter, r *http.Request) {
-	key, ok := h.importKey(w, r)
+	target, ok := h.target(w, r)
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), defaultTimeout)
+	wait, err := parseWait(r.URL.Query().Get("wait"))
+	if err != nil {
+		h.writeError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	view, ok := h.poll(r.Context(), target, wait)
+	if !ok {
+		h.writeError(w, http.StatusNotFound, fmt.Sprintf("import %s of server %q is not watched", target.ref(), target.Server))
+		return
+	}
+	h.writeJSON(w, http.StatusOK, newImportJSON(&view))
+}
+
+// parseWait returns how long a request waits for the end of its import; 0 if it
+// does not.
+func parseWait(value string) (time.Duration, error) {
+	wait, err := model.ParseDuration(cmp.Or(value, "0"))
+	if err != nil || time.Duration(wait) > maxWait {
+		return 0, fmt.Errorf("wait %q: must be a duration of at most %s", value, model.Duration(maxWait))
+	}
+	return time.Duration(wait), nil
+}
+
+// poll polls an import, and if wait is not 0, until the import has finished or
+// wait is over. It returns false if the import is not watched.
+func (h *handler) poll(ctx context.Context, t target, wait time.Duration) (collector.ImportView, bool) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(wait, defaultTimeout))
 	defer cancel()
-	view, ok := h.Collector.Import(ctx, key)
-	if !ok {
-		h.writeError(w, http.StatusNotFound, fmt.Sprintf("import %s of server %q is not watched", key.Ref, key.Server))
-		return
+	// Before anything is polled for a branch that is not the import's.
+	if view, ok := h.Collector.Watched(t.Key); !ok || !t.matches(view) {
+		return view, false
 	}
-	h.writeJSON(w, http.StatusOK, view)
+	ticker := time.NewTicker(waitInterval)
+	defer ticker.Stop()
+	for {
+		view, ok := h.Collector.Import(ctx, t.Key)
+		if !ok || wait == 0 || view.Finished() {
+			return view, ok
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return view, true
+		}
+	}
 }
 
 // importAPI is next where the import API is enabled.
@@ -58,29 +141,23 @@ func (h *handler) importAPI(next http.HandlerFunc) http.HandlerFunc {
 
 // putImport watches an import from now on.
 func (h *handler) putImport(w http.ResponseWriter, r *http.Request) {
-	key, ok := h.importKey(w, r)
+	target, ok := h.target(w, r)
 	if !ok {
 		return
 	}
-	settings, err := readSettings(http.MaxBytesReader(w, r.Body, maxSettingsBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, config.MaxSettingsBytes))
 	if err != nil {
-		status, message := http.StatusBadRequest, err.Error()
-		var tooLarge *http.MaxBytesError
-		switch {
-		case errors.As(err, &tooLarge):
-			status = http.StatusRequestEntityTooLarge
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			status, message = http.StatusRequestTimeout, "took too long to arrive"
-		}
-		h.writeError(w, status, "body: "+message)
+		h.writeError(w, bodyStatus(err), "body: "+err.Error())
 		return
 	}
-	imp, err := settings.of(key)
+	imp, err := config.DecodeSettings(body, target.Key, target.branch)
 	if err != nil {
-		h.writeError(w, http.StatusBadRequest, err.Error())
+		h.writeError(w, http.StatusBadRequest, "body: "+err.Error())
 		return
 	}
-	created, err := h.Collector.Register(imp)
+	ctx, cancel := context.WithTimeout(r.Context(), defaultTimeout)
+	defer cancel()
+	created, err := h.Collector.Register(ctx, imp)
 	if err != nil {
 		h.writeRefusal(w, err)
 		return
@@ -89,69 +166,55 @@ func (h *handler) putImport(w http.ResponseWriter, r *http.Request) {
 	if created {
 		status = http.StatusCreated
 	}
-	if view, ok := h.Collector.Watched(key); ok {
-		h.writeJSON(w, status, view)
+	view, ok := h.Collector.Watched(target.Key)
+	if !ok { // deleted at the same time
+		w.WriteHeader(status)
+		return
 	}
+	h.writeJSON(w, status, newImportJSON(&view))
+}
+
+// bodyStatus returns the status for a body that could not be read.
+func bodyStatus(err error) int {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return http.StatusRequestEntityTooLarge
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return http.StatusRequestTimeout
+	}
+	return http.StatusBadRequest
 }
 
 // deleteImport ends what putImport began.
 func (h *handler) deleteImport(w http.ResponseWriter, r *http.Request) {
-	key, ok := h.importKey(w, r)
+	target, ok := h.target(w, r)
 	if !ok {
 		return
 	}
-	if err := h.Collector.Unregister(key); err != nil {
-		h.writeRefusal(w, err)
-		return
+	if view, ok := h.Collector.Watched(target.Key); !ok || target.matches(view) {
+		ctx, cancel := context.WithTimeout(r.Context(), defaultTimeout)
+		defer cancel()
+		if err := h.Collector.Unregister(ctx, target.Key); err != nil {
+			h.writeRefusal(w, err)
+			return
+		}
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// importKey returns the import that a request's path and query name. If they
-// name none, it answers the request and returns false.
-func (h *handler) importKey(w http.ResponseWriter, r *http.Request) (collector.Key, bool) {
-	ref := lakefs.Ref{Repository: r.PathValue("repository"), Branch: r.PathValue("branch"), ID: r.PathValue("id")}
-	server, err := h.Collector.ServerName(r.URL.Query().Get("server"))
-	if err == nil {
-		err = ref.Validate()
-	}
-	if err != nil {
-		h.writeError(w, http.StatusBadRequest, err.Error())
-		return collector.Key{}, false
-	}
-	return collector.Key{Server: server, Ref: ref}, true
 }
 
 // writeRefusal answers with the error of a change to what is registered.
 func (h *handler) writeRefusal(w http.ResponseWriter, err error) {
 	var refused *collector.RefusedError
+	status := http.StatusBadRequest
 	switch {
+	case errors.Is(err, collector.ErrStorageTimeout):
+		status = http.StatusServiceUnavailable
 	case !errors.As(err, &refused):
-		level.Error(h.Logger).Log("msg", "A change of the registered imports failed", "err", err)
-		h.writeError(w, http.StatusInternalServerError, err.Error())
+		level.Error(h.Logger).Log("msg", "Failed to change the registered imports", "err", err)
+		status = http.StatusInternalServerError
 	case refused.Refusal == collector.Conflict:
-		h.writeError(w, http.StatusConflict, err.Error())
-	default:
-		h.writeError(w, http.StatusBadRequest, err.Error())
+		status = http.StatusConflict
 	}
-}
-
-// writeError answers with a message in the form that lakeFS's own API has.
-func (h *handler) writeError(w http.ResponseWriter, status int, message string) {
-	h.writeJSON(w, status, struct {
-		Message string `json:"message"`
-	}{message})
-}
-
-func (h *handler) writeJSON(w http.ResponseWriter, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		level.Error(h.Logger).Log("msg", "Encoding an answer failed", "err", err)
-		http.Error(w, "The answer could not be encoded.", http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n'))
+	h.writeError(w, status, err.Error())
 }

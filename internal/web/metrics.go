@@ -1,18 +1,18 @@
 package web
 
 import (
-	"cmp"
+	"context"
+	"fmt"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
-	"github.com/go-kit/log"
-	"github.com/go-kit/log/level"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"lakefs_import_exporter/collector"
 )
 
 const (
@@ -22,26 +22,42 @@ const (
 	defaultTimeout = 10 * time.Second
 	// maxTimeout keeps an absurd header from overflowing a time.Duration.
 	maxTimeout = time.Hour
+	// minPollTime is the time in which no lakeFS can answer. A scrape that has
+	// no more of it does not poll: it would learn nothing.
+	minPollTime = time.Millisecond
 )
 
-// metricsHandler polls what is due and answers with all metrics.
+// metricsHandler polls what is due and answers with all metrics. Answers to
+// requests for some metrics only are not shared.
 func (h *handler) metricsHandler() http.Handler {
-	metrics := newExposition(func() ([]*dto.MetricFamily, error) {
-		return union{h.Collector.Snapshot(), h.Registry}.Gather()
-	}, promhttp.HandlerOpts{
-		ErrorLog:          errorLogger{h.Logger},
-		ErrorHandling:     promhttp.ContinueOnError,
-		Registry:          h.Registry,
-		EnableOpenMetrics: true,
+	metrics := newSharing(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		gathered, err := h.Registry.Gather()
+		h.check(causeGathering, err)
+		h.expose(w, r, h.Collector.Snapshot().Families(), gathered)
+	}), func(r *http.Request) (string, bool) {
+		return string(expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)), !r.URL.Query().Has("name[]")
 	})
+	var rendering renderingTime
 	return promhttp.InstrumentMetricHandler(h.Registry, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer h.Collector.Save()
+		suspendWriteTimeout(w)
 		timeout, err := scrapeTimeout(r.Header, h.TimeoutOffset)
 		if err != nil {
 			timeout = defaultTimeout
 		}
-		if poll(w, r, timeout, h.Collector.Poll) {
-			metrics.ServeHTTP(w, r)
+		begin := time.Now()
+		timeout -= min(rendering.expected(h.Collector), timeout/2)
+		if timeout >= minPollTime {
+			ctx, cancel := context.WithTimeout(r.Context(), timeout)
+			defer cancel()
+			h.Collector.Poll(ctx)
 		}
+		// What Poll takes beyond its deadline is missing for the rendering.
+		polled := min(time.Since(begin), timeout)
+		if r.Context().Err() != nil {
+			return // the client hung up
+		}
+		metrics.serve(w, r, func() { rendering.took(time.Since(begin) - polled) })
 	}))
 }
 
@@ -54,7 +70,7 @@ func scrapeTimeout(header http.Header, offset time.Duration) (time.Duration, err
 	}
 	seconds, err := strconv.ParseFloat(value, 64)
 	if err != nil || math.IsNaN(seconds) || seconds <= 0 {
-		return 0, &badTimeoutError{value}
+		return 0, fmt.Errorf("header %s: must be a positive number of seconds, not %q", scrapeTimeoutHeader, value)
 	}
 	granted := time.Duration(min(seconds, maxTimeout.Seconds()) * float64(time.Second))
 	if timeout := granted - offset; timeout > 0 {
@@ -63,33 +79,22 @@ func scrapeTimeout(header http.Header, offset time.Duration) (time.Duration, err
 	return granted / 2, nil
 }
 
-type badTimeoutError struct{ value string }
-
-func (e *badTimeoutError) Error() string {
-	return "header " + scrapeTimeoutHeader + ": must be a positive number of seconds, not " + strconv.Quote(e.value)
+// renderingTime predicts how long it takes to render the metrics.
+type renderingTime struct {
+	recent atomic.Int64 // nanoseconds; 0 before the first rendering
 }
 
-// union gathers from several gatherers whose families have distinct names. It
-// does not look into them again, as prometheus.Gatherers does at great cost.
-type union []prometheus.Gatherer
-
-// Gather implements prometheus.Gatherer.
-func (u union) Gather() ([]*dto.MetricFamily, error) {
-	var all []*dto.MetricFamily
-	var errs prometheus.MultiError
-	for _, g := range u {
-		families, err := g.Gather()
-		errs.Append(err)
-		all = append(all, families...)
+// expected returns how long to keep for the rendering: twice as long as recent
+// ones took, and before there was any, a guess by the number of imports.
+func (t *renderingTime) expected(c *collector.Collector) time.Duration {
+	const perImport = 30 * time.Microsecond
+	if recent := t.recent.Load(); recent > 0 {
+		return 2 * time.Duration(recent)
 	}
-	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	return all, errs.MaybeUnwrap()
+	return time.Duration(len(c.Snapshot().Imports)) * perImport
 }
 
-// errorLogger is how promhttp logs.
-type errorLogger struct{ logger log.Logger }
-
-// Println implements promhttp.Logger.
-func (l errorLogger) Println(v ...any) {
-	level.Error(l.logger).Log("msg", "Serving metrics failed", "err", v[len(v)-1])
+// took takes note of a rendering. A slow one is forgotten by and by.
+func (t *renderingTime) took(d time.Duration) {
+	t.recent.Store(max(int64(d), t.recent.Load()*3/4))
 }

@@ -2,13 +2,10 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/lakefs"
@@ -17,7 +14,7 @@ import (
 // probe answers with the metrics of the import that the request names, polled
 // for this request.
 func (h *handler) probe(w http.ResponseWriter, r *http.Request) {
-	key, err := h.probeKey(r.URL.Query())
+	target, err := h.probeTarget(r.URL.Query())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -27,39 +24,34 @@ func (h *handler) probe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	var snapshot *collector.Snapshot
-	if !poll(w, r, timeout, func(ctx context.Context) { snapshot = h.Collector.Probe(ctx, key) }) {
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	snapshot := h.Collector.Probe(ctx, target.Key, target.branch)
+	switch {
+	case r.Context().Err() != nil:
+		return // the client hung up
+	case snapshot == nil:
+		http.Error(w, fmt.Sprintf("server %q is not configured", target.Server), http.StatusBadRequest)
 		return
 	}
-	promhttp.HandlerFor(snapshot, promhttp.HandlerOpts{
-		ErrorLog:          errorLogger{h.Logger},
-		ErrorHandling:     promhttp.ContinueOnError,
-		EnableOpenMetrics: true,
-	}).ServeHTTP(w, r)
+	h.expose(w, r, snapshot.Families(), nil)
 }
 
-// probeKey returns the import that the parameters target and server name.
-func (h *handler) probeKey(query url.Values) (key collector.Key, err error) {
-	for _, name := range []string{"target", "server"} {
-		if len(query[name]) > 1 {
-			return key, fmt.Errorf("%s: must be given once", name)
-		}
+// probeTarget returns the import that the parameters target and server name.
+func (h *handler) probeTarget(query url.Values) (target, error) {
+	ref, err := parseTarget(query["target"])
+	if err != nil {
+		return target{}, err
 	}
-	if key.Ref, err = parseTarget(query.Get("target")); err != nil {
-		return key, err
-	}
-	key.Server, err = h.Collector.ServerName(query.Get("server"))
-	return key, err
+	server, err := h.Collector.ServerName(query.Get("server"))
+	return target{collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, ref.Branch}, err
 }
 
-// parseTarget parses [lakefs://]REPOSITORY/BRANCH/IMPORT_ID.
-func parseTarget(target string) (ref lakefs.Ref, err error) {
-	if target == "" {
-		return ref, errors.New("target is missing: must be [lakefs://]REPOSITORY/BRANCH/IMPORT_ID")
-	}
-	parts := strings.Split(strings.TrimPrefix(target, "lakefs://"), "/")
-	if len(parts) != 3 {
-		return ref, fmt.Errorf("target %q: must be [lakefs://]REPOSITORY/BRANCH/IMPORT_ID", target)
+// parseTarget parses [lakefs://]REPOSITORY/BRANCH/IMPORT_ID, given once.
+func parseTarget(targets []string) (ref lakefs.Ref, err error) {
+	parts := strings.Split(strings.TrimPrefix(strings.Join(targets, " "), "lakefs://"), "/")
+	if len(targets) != 1 || len(parts) != 3 {
+		return ref, fmt.Errorf("target %q: must be one [lakefs://]REPOSITORY/BRANCH/IMPORT_ID", targets)
 	}
 	ref = lakefs.Ref{Repository: parts[0], Branch: parts[1], ID: parts[2]}
 	if err := ref.Validate(); err != nil {

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"context"
 	"net/http"
 	"time"
 )
@@ -15,27 +14,20 @@ func NewServer(handler http.Handler) *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		// With the body. A request that was read can take longer.
 		ReadTimeout: 30 * time.Second,
-		// From the header on. Those who wait for polls have it anew: see poll.
+		// From the header on. Answers that wait for polls have it anew: see
+		// inMemory.
 		WriteTimeout: time.Minute,
-		// Prometheus closes idle connections after five minutes: it had better
-		// be the first to.
+		// Longer than Prometheus keeps idle connections, which is five minutes:
+		// otherwise a scrape may meet a connection that is just being closed.
 		IdleTimeout:    6 * time.Minute,
-		MaxHeaderBytes: 64 << 10,
+		MaxHeaderBytes: 16 << 10,
+		// Otherwise OPTIONS * is answered before authentication.
+		DisableGeneralOptionsHandler: true,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          32,
+			MaxReceiveBufferPerStream:     64 << 10,
+			MaxReceiveBufferPerConnection: 256 << 10,
+			MaxDecoderHeaderTableSize:     4 << 10,
+		},
 	}
-}
-
-// poll calls polls, which may take until timeout, whatever the server's
-// WriteTimeout is: that is for reading the answer, and begins anew when polls
-// has returned. It returns false if the client has hung up.
-func poll(w http.ResponseWriter, r *http.Request, timeout time.Duration, polls func(context.Context)) bool {
-	// Not all that is served to in tests has deadlines.
-	answer := http.NewResponseController(w)
-	_ = answer.SetWriteDeadline(time.Time{})
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
-	polls(ctx)
-	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
-		_ = answer.SetWriteDeadline(time.Now().Add(server.WriteTimeout))
-	}
-	return r.Context().Err() == nil
 }

@@ -15,6 +15,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/page"
 )
 
 // Options are what the handler serves and how. All are required, but for those
@@ -25,11 +26,11 @@ type Options struct {
 	// are added to it.
 	Registry *prometheus.Registry
 	Logger   log.Logger
-	// Reload loads the configuration anew. Its error goes to whoever asked.
+	// Reload loads the configuration again. Its error is the answer.
 	Reload func(context.Context) error
 	// EnableLifecycle permits a reload over HTTP.
 	EnableLifecycle bool
-	// EnableImportAPI permits to register and unregister imports over HTTP.
+	// EnableImportAPI permits registering and unregistering imports over HTTP.
 	EnableImportAPI bool
 	// TelemetryPath is where the metrics are, usually /metrics.
 	TelemetryPath string
@@ -37,33 +38,24 @@ type Options struct {
 	TimeoutOffset time.Duration
 	// Version is shown on the landing page and on the status page.
 	Version string
-
-	// pageRefresh and pagePatience stand in for the constants in tests.
-	pageRefresh, pagePatience time.Duration
 }
 
 // handler answers requests.
 type handler struct {
 	Options
+	errors *prometheus.CounterVec
 }
 
-// paths that the telemetry path must leave free.
-var reservedPaths = []string{"/-/", "/api/", "/imports", "/probe"}
-
-var telemetryPathPattern = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
+// telemetryPathPattern permits no part that is empty or begins with a dot.
+var telemetryPathPattern = regexp.MustCompile(`^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?)$`)
 
 // ValidateTelemetryPath reports why path cannot be where the metrics are.
 func ValidateTelemetryPath(path string) error {
 	if !telemetryPathPattern.MatchString(path) {
 		return fmt.Errorf("%q: must match %s", path, telemetryPathPattern)
 	}
-	for _, part := range strings.Split(strings.TrimSuffix(path[1:], "/"), "/") {
-		if part == "" && path != "/" || part == "." || part == ".." {
-			return fmt.Errorf("%q: must have no empty, . or .. parts", path)
-		}
-	}
-	for _, reserved := range reservedPaths {
-		if path == reserved || strings.HasPrefix(path, strings.TrimSuffix(reserved, "/")+"/") {
+	for _, reserved := range []string{"/-/", "/api/", "/imports/", "/probe/"} {
+		if strings.HasPrefix(path+"/", reserved) {
 			return fmt.Errorf("%q: %s is taken", path, reserved)
 		}
 	}
@@ -75,40 +67,56 @@ func New(opts Options) (http.Handler, error) {
 	if err := ValidateTelemetryPath(opts.TelemetryPath); err != nil {
 		return nil, fmt.Errorf("telemetry path %w", err)
 	}
-	h := &handler{opts}
+	h := &handler{opts, newErrorCounter()}
+	if err := opts.Registry.Register(h.errors); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET "+exactly(opts.TelemetryPath), h.metricsHandler())
-	mux.HandleFunc("GET /api/v1/imports", h.listImports)
-	mux.HandleFunc("GET /api/v1/imports/{repository}/{branch}/{id}", h.getImport)
+	metrics := "GET " + opts.TelemetryPath
+	if strings.HasSuffix(metrics, "/") {
+		metrics += "{$}" // and nothing below it
+	}
+	mux.Handle(metrics, h.metricsHandler())
+	mux.Handle("GET /api/v1/imports", newSharing(http.HandlerFunc(h.listImports), isUnfiltered))
+	mux.Handle("GET /api/v1/imports/{repository}/{branch}/{id}", inMemory(http.HandlerFunc(h.getImport)))
 	mux.HandleFunc("PUT /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.putImport))
 	mux.HandleFunc("DELETE /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.deleteImport))
-	mux.HandleFunc("GET /probe", h.probe)
-	page, err := newStatusPage(opts)
-	if err != nil {
-		return nil, fmt.Errorf("status page: %w", err)
+	mux.Handle("GET /probe", inMemory(http.HandlerFunc(h.probe)))
+	if err := h.registerPages(mux); err != nil {
+		return nil, err
 	}
-	page.register(mux)
 	mux.HandleFunc("GET /-/healthy", ok)
 	// Config and storage are loaded before the server listens.
 	mux.HandleFunc("GET /-/ready", ok)
 	mux.HandleFunc("POST /-/reload", h.reload)
-	if opts.TelemetryPath != "/" {
-		landing, err := h.landingPage()
-		if err != nil {
-			return nil, fmt.Errorf("landing page: %w", err)
-		}
-		mux.Handle("GET /{$}", landing)
-	}
 	// A page of another origin must not make a browser change anything here.
 	return secure(http.NewCrossOriginProtection().Handler(mux)), nil
 }
 
-// exactly returns the pattern of path alone, and of nothing below it.
-func exactly(path string) string {
-	if strings.HasSuffix(path, "/") {
-		return path + "{$}"
+// registerPages adds what is for people to mux.
+func (h *handler) registerPages(mux *http.ServeMux) error {
+	status, err := page.New(page.Options{
+		Collector:     h.Collector,
+		Logger:        h.Logger,
+		TelemetryPath: h.TelemetryPath,
+		Version:       h.Version,
+	})
+	if err != nil {
+		return fmt.Errorf("status page: %w", err)
 	}
-	return path
+	pages := http.NewServeMux()
+	status.Register(pages)
+	mux.Handle("/imports", inMemory(pages))
+	mux.Handle("/imports/", inMemory(pages))
+	if h.TelemetryPath == "/" {
+		return nil
+	}
+	landing, err := h.landingPage()
+	if err != nil {
+		return fmt.Errorf("landing page: %w", err)
+	}
+	mux.Handle("GET /{$}", landing)
+	return nil
 }
 
 // secure tells browsers to take answers for what they say they are.
@@ -129,22 +137,22 @@ func (h *handler) reload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := h.Reload(r.Context()); err != nil {
-		http.Error(w, "The configuration was not reloaded, the old one stays in force: "+err.Error(), http.StatusInternalServerError)
+		http.Error(w, "Failed to reload configuration; keeping the previous one: "+err.Error(), http.StatusInternalServerError)
 		return
 	}
-	_, _ = io.WriteString(w, "The configuration was reloaded.\n")
+	_, _ = io.WriteString(w, "Configuration reloaded.\n")
 }
 
 func (h *handler) landingPage() (http.Handler, error) {
 	return toolkit.NewLandingPage(toolkit.LandingConfig{
 		Name:        "lakeFS import exporter",
-		Description: "How the data imports of lakeFS are getting on",
+		Description: "Prometheus exporter for the data imports of lakeFS",
 		Version:     h.Version,
 		Profiling:   "false",
 		HeaderColor: "#00546e",
 		Links: []toolkit.LandingLinks{
-			{Address: "imports", Text: "Imports", Description: "how each is getting on, at a glance"},
-			{Address: h.TelemetryPath, Text: "Metrics", Description: "of all watched imports, for Prometheus"},
+			{Address: "imports", Text: "Imports", Description: "status of every import, for people"},
+			{Address: h.TelemetryPath, Text: "Metrics", Description: "of every import, for Prometheus"},
 			{Address: "api/v1/imports", Text: "Imports as JSON", Description: "for scripts"},
 			{Address: "-/healthy", Text: "Health", Description: "200 when the exporter is alive"},
 			{Address: "-/ready", Text: "Readiness", Description: "200 when configuration and storage are loaded"},

@@ -81,7 +81,7 @@ func TestPlay(t *testing.T) {
 	}
 	server, clock := newServer(t, lakefstest.Options{})
 	ref := server.Play(lakefs.Ref{Repository: "my-repo", Branch: "main"}, rec)
-	if at, ok := ref.StartTime(); !ok || !at.Equal(start.Truncate(time.Second)) {
+	if at, ok := lakefs.StartTime(ref.ID); !ok || !at.Equal(start.Truncate(time.Second)) {
 		t.Errorf("start time of %s: %s, %t", ref, at, ok)
 	}
 	other := lakefs.Ref{Repository: "my-repo", Branch: "main", ID: "1"}

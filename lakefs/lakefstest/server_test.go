@@ -226,7 +226,7 @@ func TestRealClock(t *testing.T) {
 	defer server.Close()
 	before := time.Now().Truncate(time.Second)
 	ref := server.Start("my-repo", "main", lakefstest.Script{Objects: 1})
-	if at, ok := ref.StartTime(); !ok || at.Before(before) || at.After(time.Now()) {
+	if at, ok := lakefs.StartTime(ref.ID); !ok || at.Before(before) || at.After(time.Now()) {
 		t.Errorf("start time of %s: %s, %t", ref, at, ok)
 	}
 }
@@ -236,7 +236,7 @@ func TestStart(t *testing.T) {
 	seen := map[string]bool{}
 	for range 3 {
 		ref := server.Start("my-repo", "main", lakefstest.Script{})
-		at, ok := ref.StartTime()
+		at, ok := lakefs.StartTime(ref.ID)
 		if !ok || !at.Equal(start.Truncate(time.Second)) {
 			t.Errorf("start time of %s: %s, %t", ref, at, ok)
 		}
@@ -253,7 +253,7 @@ func TestStart(t *testing.T) {
 
 	at := clock.Now().Add(-time.Hour)
 	ref := server.StartAt(lakefs.Ref{Repository: "my-repo", Branch: "main"}, lakefstest.Script{}, at)
-	if got, ok := ref.StartTime(); !ok || !got.Equal(at.Truncate(time.Second)) {
+	if got, ok := lakefs.StartTime(ref.ID); !ok || !got.Equal(at.Truncate(time.Second)) {
 		t.Errorf("start time of %s: %s, %t", ref, got, ok)
 	}
 
@@ -320,7 +320,7 @@ func TestImportStart(t *testing.T) {
 		return lakefs.Ref{Repository: "my-repo", Branch: "main", ID: created.ID}
 	}
 	named, unnamed := begin("Import a/"), begin("")
-	if at, ok := named.StartTime(); !ok || !at.Equal(start.Truncate(time.Second)) {
+	if at, ok := lakefs.StartTime(named.ID); !ok || !at.Equal(start.Truncate(time.Second)) {
 		t.Errorf("start time of %s: %s, %t", named, at, ok)
 	}
 	clock.Advance(4 * time.Second)

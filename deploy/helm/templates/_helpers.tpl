@@ -129,7 +129,7 @@ httpGet:
 {{- $servers = append $servers (default (urlParse $server.endpoint_url).host $server.name) }}
 {{- include "lakefs-import-exporter.checkServer" (list (printf "config.servers[%d]" $i) $server $files) }}
 {{- end }}
-{{- $reserved := list "server" "repository" "branch" "import_id" "commit_id" "metarange_id" "message" "source" "result" "file" "job" "instance" "le" "quantile" "alertname" "severity" }}
+{{- $reserved := list "server" "repository" "branch" "import_id" "commit_id" "metarange_id" "message" "reason" "state" "outcome" "source" "result" "file" "job" "instance" "cluster" "namespace" "le" "quantile" "alertname" "severity" }}
 {{- range $kind := list "imports" "repositories" }}
 {{- range $i, $entry := index $.Values.config $kind }}
 {{- if and (not $entry.server) (gt (len $servers) 1) }}

@@ -1,0 +1,120 @@
+package collector_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/lakefs"
+	"lakefs_import_exporter/lakefs/lakefstest"
+)
+
+// Text and protobuf say the same whatever the values of users' labels are.
+func TestEscaping(t *testing.T) {
+	w := newWorld(t)
+	values := []string{"", `"`, `\`, "\n", `\n`, "a\r\nb", `"} 1`, "größe 🪣", "\x00", strings.Repeat("x", 5000)}
+	for i, value := range values {
+		w.watch(lakefs.Ref{Repository: repo, Branch: branch, ID: strings.Repeat("i", i+1)}, func(i *collector.Import) {
+			i.Labels = map[string]string{"A": value, "z_": value}
+		})
+	}
+	w.cfg.Repositories = []collector.Repository{{Server: "prod", Name: repo, Labels: map[string]string{"a": values[1]}}}
+	w.collector.Apply(w.cfg)
+	text(t, w.scrape()) // compares them
+}
+
+// The metrics that count are as the linter wants them, and there from the start.
+func TestCountersFromTheStart(t *testing.T) {
+	w := newWorld(t)
+	w.watchMany(1, import50k)
+	problems, err := testutil.GatherAndLint(w.registry)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("lint: %v, %v", problems, err)
+	}
+	for name, want := range map[string]int{
+		"lakefs_import_exporter_polls_total":           10,
+		"lakefs_import_exporter_poll_duration_seconds": 1,
+		"lakefs_import_exporter_storage_errors_total":  1,
+		"lakefs_imports_finished_total":                3,
+		"lakefs_imports_ingested_objects_total":        1,
+		"lakefs_imports_duration_seconds":              1,
+	} {
+		if got, err := testutil.GatherAndCount(w.registry, name); got != want || err != nil {
+			t.Errorf("%s: %d series, want %d (%v)", name, got, want, err)
+		}
+	}
+}
+
+func TestFinishedCounters(t *testing.T) {
+	w := newWorld(t)
+	// What had finished before the exporter started belongs to an earlier one.
+	before := w.lakeFS.Start("before", branch, lakefstest.Script{Objects: 7})
+	w.advance(time.Hour)
+	w.start()
+	w.watch(before)
+	w.watch(w.lakeFS.Start("one", branch, import50k))
+	w.watch(w.lakeFS.StartAt(lakefs.Ref{Repository: "one", Branch: branch, ID: "no-xid"}, lakefstest.Script{Objects: 5}, w.Now()))
+	w.watch(w.lakeFS.Start("two", branch, ending(lakefstest.Failure, time.Minute)))
+	w.watch(w.lakeFS.Start("two", branch, ending(lakefstest.Cancel, time.Minute)))
+	w.after(10 * time.Minute)
+	equal(t, "counted by the first answer", map[string]float64{}, w.finished())
+	for range 3 {
+		w.after(time.Minute)
+	}
+	equal(t, "finished", map[string]float64{"succeeded": 2, "failed": 1, "canceled": 1}, w.finished())
+	equal(t, "objects", map[string]float64{"one": 50_005}, w.counts("lakefs_imports_ingested_objects_total", "repository"))
+	equal(t, "durations", map[string]float64{"one": 1}, w.counts("lakefs_imports_duration_seconds", "repository"))
+	equal(t, "seconds", 100.374205733, w.durationSum())
+
+	// Neither leaving and coming back nor lakeFS's forgetting counts again.
+	all := w.cfg
+	w.collector.Apply(collector.Config{Servers: all.Servers})
+	w.collector.Apply(all)
+	w.scrape()
+	w.after(time.Second)
+	equal(t, "finished, once more", map[string]float64{"succeeded": 2, "failed": 1, "canceled": 1}, w.finished())
+}
+
+// durationSum returns the sum of all durations of imports.
+func (w *world) durationSum() (sum float64) {
+	families, _ := w.registry.Gather()
+	for _, f := range families {
+		if f.GetName() == "lakefs_imports_duration_seconds" {
+			for _, m := range f.Metric {
+				sum += m.Histogram.GetSampleSum()
+			}
+		}
+	}
+	return sum
+}
+
+// Series of imports that succeeded or were canceled end; those that failed, and
+// all in the aggregates, stay.
+func TestFinishedFor(t *testing.T) {
+	w := newWorld(t)
+	w.watch(w.lakeFS.Start("repo-a", branch, lakefstest.Script{}))
+	w.watch(w.lakeFS.Start("repo-b", branch, ending(lakefstest.Cancel, time.Second)))
+	w.watch(w.lakeFS.Start("repo-c", branch, ending(lakefstest.Failure, time.Second)))
+	w.watch(w.lakeFS.Start("repo-d", branch, lakefstest.Script{Objects: 1e9, Rate: 1}))
+	start := w.clock.Now()
+	w.after(time.Minute)
+	w.after(time.Second)
+	shown := func() (repositories string) {
+		for line := range strings.Lines(lines(t, w.collector.Snapshot(), "lakefs_import_state{")) {
+			_, rest, _ := strings.Cut(line, `repository="repo-`)
+			repositories += rest[:1]
+		}
+		return repositories
+	}
+	w.advance(start.Add(24*time.Hour - time.Millisecond).Sub(w.clock.Now()))
+	equal(t, "shown within a day", "abcd", shown())
+	w.advance(2 * time.Second) // Date has no fraction
+	equal(t, "shown after a day", "cd", shown())
+	s := w.collector.Snapshot()
+	if len(s.Imports) != 4 || !strings.Contains(text(t, s), `lakefs_imports{repository="repo-a",server="prod",state="succeeded"} 1`) {
+		t.Errorf("%d imports, want 4:\n%s", len(s.Imports), lines(t, s, "lakefs_imports{"))
+	}
+}

@@ -1,0 +1,248 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// saveInterval is how often what was seen of unfinished imports is stored.
+	saveInterval = time.Minute
+	// closeTimeout is how long close waits for a disk that hangs.
+	closeTimeout = 5 * time.Second
+)
+
+// Refusal is why an import cannot be registered or unregistered.
+type Refusal uint8
+
+// The refusals.
+const (
+	// Invalid: it never could be.
+	Invalid Refusal = iota + 1
+	// Conflict: it contradicts what is watched now.
+	Conflict
+)
+
+// RefusedError is a request to register or unregister an import that was refused.
+type RefusedError struct {
+	Refusal Refusal
+	Reason  string
+}
+
+// Error implements error.
+func (e *RefusedError) Error() string { return e.Reason }
+
+var (
+	errNoStore = errors.New("there is no storage")
+	// ErrStorageTimeout is returned when the storage does not answer in time.
+	// The change may still be made.
+	ErrStorageTimeout = errors.New("the storage does not answer")
+)
+
+// persister keeps the Store up to date with the watchlist, beside the scrapes.
+type persister struct {
+	store         Store
+	now           func() time.Time
+	retention     time.Duration
+	maxRegistered int
+	watch         *watchlist
+	logger        log.Logger
+	errors        prometheus.Counter
+
+	// registering keeps the registrations in the Store and in the watchlist the
+	// same: one change at a time, first there, then here.
+	registering chan struct{} // has one element while somebody changes them
+
+	wake   chan struct{} // has one element if there is something to store
+	stop   chan struct{}
+	done   chan struct{}
+	saved  time.Time // when everything was last stored
+	failed bool      // whether the newest write failed
+}
+
+// start loads what is stored and begins to store what is seen.
+func (p *persister) start() error {
+	stored, err := p.store.Load()
+	if err != nil {
+		return err
+	}
+	for _, skipped := range stored.Skipped {
+		level.Warn(p.logger).Log("msg", "Skipped part of the storage", "err", skipped)
+	}
+	p.watch.restore(stored.Registrations, stored.Observations)
+	p.registering = make(chan struct{}, 1)
+	p.wake, p.stop, p.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	go p.run()
+	return nil
+}
+
+// notify has what was seen stored soon. It does not wait. It can be called on
+// nil, and does nothing then.
+func (p *persister) notify() {
+	if p == nil {
+		return
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run stores what was seen, each time that there is something, until stop is
+// closed.
+func (p *persister) run() {
+	defer close(p.done)
+	for {
+		select {
+		case <-p.wake:
+			p.report(p.save(false))
+		case <-p.stop:
+			p.report(p.save(true))
+			return
+		}
+	}
+}
+
+// close stores everything. It can be called on nil, and does nothing then.
+func (p *persister) close() error {
+	if p == nil {
+		return nil
+	}
+	close(p.stop)
+	select {
+	case <-p.done:
+	case <-time.After(closeTimeout):
+		return fmt.Errorf("storing what was seen: %w", ErrStorageTimeout)
+	}
+	if p.failed {
+		return errors.New("what was seen last is not stored")
+	}
+	return nil
+}
+
+// save stores what was seen of finished imports, and once in a while, or if all
+// is set, of all. It then removes what is of no more use.
+func (p *persister) save(all bool) error {
+	p.registering <- struct{}{}
+	defer func() { <-p.registering }()
+	now := p.now()
+	age := now.Sub(p.saved)
+	all = all || age < 0 || age >= saveInterval
+	if unsaved := p.watch.unsaved(all); len(unsaved) > 0 {
+		if err := p.store.Update(Changes{PutObservations: unsaved}); err != nil {
+			return fmt.Errorf("storing what was seen of %d imports: %w", len(unsaved), err)
+		}
+		p.watch.saved(unsaved)
+	}
+	if !all {
+		return nil
+	}
+	p.saved = now
+	return p.removeOutdated(now)
+}
+
+func (p *persister) removeOutdated(now time.Time) error {
+	registered, departed := p.watch.outdated(now, p.retention)
+	if len(registered)+len(departed) == 0 {
+		return nil
+	}
+	err := p.store.Update(Changes{DeleteRegistrations: registered, DeleteObservations: append(departed, registered...)})
+	if err != nil {
+		return fmt.Errorf("removing %d imports whose retention has expired: %w", len(registered)+len(departed), err)
+	}
+	for _, key := range registered {
+		level.Info(p.logger).Log("msg", "Removed registered import: retention expired", "server", key.Server, "repository", key.Repository, "import_id", key.ID)
+	}
+	p.watch.unregister(registered)
+	p.watch.forget(append(departed, registered...))
+	return nil
+}
+
+// report counts and logs that a write failed; it logs once for as long as they
+// all do.
+func (p *persister) report(err error) {
+	if err != nil {
+		p.errors.Inc()
+	}
+	switch {
+	case err != nil && !p.failed:
+		level.Error(p.logger).Log("msg", "Writing to the storage failed; keeping in memory what is not stored", "err", err)
+	case err == nil && p.failed:
+		level.Info(p.logger).Log("msg", "Writing to the storage succeeds again")
+	}
+	p.failed = err != nil
+}
+
+// register stores imp and then watches it.
+func (p *persister) register(ctx context.Context, imp Import) (created bool, err error) {
+	return p.change(ctx, func() (bool, error) {
+		old, all := p.watch.registration(imp.Key)
+		r := &Registration{Import: imp, At: p.now()}
+		if old != nil {
+			r.At = old.At
+		} else if all >= p.maxRegistered {
+			return false, &RefusedError{Conflict, fmt.Sprintf("import limit reached (%d, see --web.max-imports)", p.maxRegistered)}
+		}
+		if err := p.store.Update(Changes{PutRegistrations: []Registration{*r}}); err != nil {
+			p.errors.Inc()
+			return false, fmt.Errorf("storing import %s: %w", imp.Ref(), err)
+		}
+		return p.watch.register(r), nil
+	})
+}
+
+// unregister removes an import from the Store and then from the watchlist.
+func (p *persister) unregister(ctx context.Context, key Key) error {
+	_, err := p.change(ctx, func() (bool, error) {
+		d := p.watch.find(key)
+		if d != nil && d.origin != FromAPI {
+			return false, &RefusedError{Conflict, fmt.Sprintf("import %s %s", d.Ref(), notRegistered[d.origin])}
+		}
+		keys := []Key{key}
+		if err := p.store.Update(Changes{DeleteRegistrations: keys, DeleteObservations: keys}); err != nil {
+			p.errors.Inc()
+			return false, fmt.Errorf("removing import %s from the storage: %w", key.ID, err)
+		}
+		p.watch.unregister(keys)
+		return true, nil
+	})
+	return err
+}
+
+var notRegistered = map[Origin]string{
+	FromConfig:    "is in the config file and can be removed only there",
+	FromFile:      "is in an import file and can be removed only there",
+	FromDiscovery: "was discovered in lakeFS's database; ignore its repository in the config to stop watching it",
+}
+
+// change makes a change of the registrations, and waits for it until ctx is
+// done. It goes on then: store and watchlist stay the same.
+func (p *persister) change(ctx context.Context, do func() (bool, error)) (bool, error) {
+	type result struct {
+		changed bool
+		err     error
+	}
+	select {
+	case p.registering <- struct{}{}:
+	case <-ctx.Done():
+		return false, ErrStorageTimeout
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-p.registering }()
+		changed, err := do()
+		done <- result{changed, err}
+	}()
+	select {
+	case r := <-done:
+		return r.changed, r.err
+	case <-ctx.Done():
+		return false, ErrStorageTimeout
+	}
+}

@@ -1,0 +1,533 @@
+package collector_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/lakefs"
+	"lakefs_import_exporter/lakefs/lakefstest"
+)
+
+var errDisk = errors.New("no space left on device")
+
+// fakeStore is a Store in memory that can be made to fail and to block.
+type fakeStore struct {
+	updates chan collector.Changes // that were asked for, in their order
+
+	mu           sync.Mutex
+	imports      map[collector.Key]collector.Registration
+	observations map[collector.Key]collector.Observation
+	skipped      []error
+	fail         error
+	block        chan struct{} // if set, Update waits for it
+}
+
+func newFakeStore() *fakeStore {
+	return &fakeStore{
+		updates:      make(chan collector.Changes, 1000),
+		imports:      map[collector.Key]collector.Registration{},
+		observations: map[collector.Key]collector.Observation{},
+	}
+}
+
+// option lets a collector remember in s.
+func (s *fakeStore) option(o *collector.Options) { o.Store = s }
+
+func (s *fakeStore) set(fail error, block chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail, s.block = fail, block
+}
+
+func (s *fakeStore) Load() (collector.Stored, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stored := collector.Stored{Registrations: slices.Collect(maps.Values(s.imports)), Skipped: s.skipped}
+	for key, o := range s.observations {
+		stored.Observations = append(stored.Observations, collector.Observed{Key: key, Observation: o})
+	}
+	return stored, s.fail
+}
+
+func (s *fakeStore) Update(c collector.Changes) error {
+	s.mu.Lock()
+	block := s.block
+	s.mu.Unlock()
+	if block != nil {
+		s.updates <- c
+		<-block
+	} else {
+		defer func() { s.updates <- c }()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		return s.fail
+	}
+	for _, key := range c.DeleteRegistrations {
+		delete(s.imports, key)
+	}
+	for _, key := range c.DeleteObservations {
+		delete(s.observations, key)
+	}
+	for _, r := range c.PutRegistrations {
+		s.imports[r.Key] = r
+	}
+	for _, o := range c.PutObservations {
+		s.observations[o.Key] = o.Observation
+	}
+	return nil
+}
+
+// observed returns what is stored of an import.
+func (s *fakeStore) observed(key collector.Key) collector.Observation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.observations[key]
+}
+
+// size returns how many registrations and observations are stored.
+func (s *fakeStore) size() (registrations, observations int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.imports), len(s.observations)
+}
+
+// save saves, and returns of which imports something was stored.
+func (w *world) save(s *fakeStore) (ids []string) {
+	w.collector.Save()
+	for _, o := range (<-s.updates).PutObservations {
+		ids = append(ids, o.ID)
+	}
+	return ids
+}
+
+// register registers an import.
+func (w *world) register(imp collector.Import) collector.Key {
+	w.t.Helper()
+	if _, err := w.collector.Register(context.Background(), imp); err != nil {
+		w.t.Fatal(err)
+	}
+	return imp.Key
+}
+
+// restart stops the exporter and starts it again.
+func (w *world) restart(s *fakeStore) {
+	w.t.Helper()
+	if err := w.close(); err != nil {
+		w.t.Error(err)
+	}
+	w.start(s.option)
+}
+
+func TestFinishedImportOutlivesACrash(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	ref := w.watchNew(import50k)
+	w.advance(5 * time.Minute)
+	w.scrape()
+	before := w.after(time.Second).Imports[0]
+	equal(t, "stored", []string{ref.ID}, w.save(store))
+	w.lakeFS.Forget(ref)
+	w.lakeFS.ResetStats()
+	w.start(store.option) // and nobody closed the one before
+	after := w.scrape().Imports[0]
+	if after.State != collector.Succeeded || after.CommitID != before.CommitID || !after.PollSuccess() {
+		t.Errorf("got %s, commit %q, %+v", after.State, after.CommitID, after.Poll)
+	}
+	if got := w.lakeFS.Stats().StatusRequests; got != 0 {
+		t.Errorf("%d polls of a finished import", got)
+	}
+}
+
+func TestUnfinishedImportsAreStoredOnceAMinute(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	running := w.watch(w.lakeFS.Start("running", branch, lakefstest.Script{Objects: 1e9, Rate: 100}))
+	stored := 0
+	for range 9 { // two minutes; one import finishes each time
+		finished := w.watch(w.lakeFS.Start("finished", branch, ending(lakefstest.Failure, time.Second)))
+		w.after(15 * time.Second)
+		ids := w.save(store)
+		if slices.Contains(ids, running.ID) {
+			stored++
+		}
+		if !slices.Contains(ids, finished.ID) {
+			t.Errorf("a finished import is not stored: %q", ids)
+		}
+	}
+	if stored != 3 {
+		t.Errorf("stored %d times, want 3", stored)
+	}
+	// A restart does not restart the clocks of stalls and progress.
+	before := w.watched(running)
+	w.restart(store)
+	equal(t, "what is known", before.Observation, w.watched(running).Observation)
+}
+
+func TestRegister(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	inConfig := w.watch(lakefs.Ref{Repository: repo, Branch: branch, ID: "in-config"})
+	imp := func(server, id string) collector.Import {
+		i := newImport(lakefs.Ref{Repository: repo, Branch: branch, ID: id})
+		i.Server = server
+		return i
+	}
+	for _, tc := range []struct {
+		name    string
+		imp     collector.Import
+		created bool
+		refused collector.Refusal
+	}{
+		{name: "new", imp: imp("prod", "a"), created: true},
+		{name: "again", imp: imp("prod", "a")},
+		{name: "unknown server", imp: imp("dev", "a"), refused: collector.Invalid},
+		{name: "in the config", imp: imp("prod", "in-config")},
+		{name: "third", imp: imp("prod", "b"), created: true},
+		{name: "one too many", imp: imp("prod", "c"), refused: collector.Conflict},
+		{name: "known at the limit", imp: imp("prod", "b")},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			created, err := w.collector.Register(context.Background(), tc.imp)
+			var refused *collector.RefusedError
+			if errors.As(err, &refused) != (tc.refused != 0) || refused != nil && refused.Refusal != tc.refused {
+				t.Errorf("got error %v", err)
+			}
+			if created != tc.created {
+				t.Errorf("created is %v", created)
+			}
+		})
+	}
+	if registrations, _ := store.size(); registrations != 3 {
+		t.Errorf("%d are stored, want 3", registrations)
+	}
+
+	changed := imp("prod", "a")
+	changed.Branch, changed.ExpectedObjects = "dev", 7
+	w.register(changed)
+	changed.Branch = lakefs.UnknownBranch
+	w.register(changed)
+	if v := w.watched(changed.Key); v.ExpectedObjects != 7 || v.Branch != "dev" {
+		t.Errorf("after a change: branch %s, %d objects", v.Branch, v.ExpectedObjects)
+	}
+	err := w.collector.Unregister(context.Background(), inConfig)
+	var refused *collector.RefusedError
+	if !errors.As(err, &refused) || refused.Refusal != collector.Conflict {
+		t.Errorf("unregistering the config's: %v", err)
+	}
+	for range 2 {
+		if err := w.collector.Unregister(context.Background(), changed.Key); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, ok := w.collector.Watched(changed.Key); ok {
+		t.Error("still watched")
+	}
+	w.restart(store)
+	everyImport(t, w.collector.Snapshot(), "b and the config's", func(v *collector.ImportView) bool { return v.ID == "b" || v.ID == "in-config" })
+}
+
+// An import that is registered right after it was probed needs no request.
+func TestRegisterAfterProbe(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	imp := newImport(w.lakeFS.Start(repo, branch, import50k))
+	w.advance(30 * time.Second)
+	w.probe(imp.Key)
+	w.register(imp)
+	if v := w.get(imp.Key); !v.PollSuccess() || v.IngestedObjects != 15_000 {
+		t.Errorf("got %+v", v.Poll)
+	}
+	if got := w.lakeFS.Stats().StatusRequests; got != 1 {
+		t.Errorf("%d requests", got)
+	}
+}
+
+func TestWithoutStore(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.collector.Register(context.Background(), newImport(unknownRef)); err == nil {
+		t.Error("registered")
+	}
+	if err := w.collector.Unregister(context.Background(), keyOf(unknownRef)); err == nil {
+		t.Error("unregistered")
+	}
+	w.collector.Save()
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	endless := lakefstest.Script{Objects: 1e9, Rate: 1}
+	for _, tc := range []struct {
+		name   string
+		script *lakefstest.Script // nil for an import that lakeFS does not know
+		later  func(w *world, ref lakefs.Ref)
+		leaves time.Duration // after it was registered
+	}{
+		{name: "finished", script: &lakefstest.Script{}, leaves: 24*time.Hour + time.Minute},
+		{name: "never found", leaves: 24*time.Hour + time.Minute},
+		{name: "lost", script: &endless, later: func(w *world, ref lakefs.Ref) { w.lakeFS.Forget(ref) }, leaves: 25*time.Hour + time.Minute},
+		{name: "no status for long", script: &endless, later: func(w *world, _ lakefs.Ref) { w.lakeFS.Close() }, leaves: 7*24*time.Hour + time.Minute},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			store := newFakeStore()
+			w := newWorld(t, store.option)
+			w.lakeFS.AddRepository(repo)
+			ref := unknownRef
+			if tc.script != nil {
+				ref = w.lakeFS.Start(repo, branch, *tc.script)
+			}
+			key := w.register(newImport(ref))
+			registered := w.clock.Now()
+			w.after(time.Minute)
+			w.advance(time.Hour)
+			if tc.later != nil {
+				tc.later(w, ref)
+				w.scrape()
+			}
+			w.restart(store)
+			w.advance(registered.Add(tc.leaves - time.Millisecond).Sub(w.clock.Now()))
+			w.restart(store)
+			w.watched(key)
+			w.advance(time.Millisecond)
+			w.restart(store)
+			if _, ok := w.collector.Watched(key); ok {
+				t.Error("still watched")
+			}
+			if registrations, observations := store.size(); registrations+observations > 0 {
+				t.Errorf("still stored: %d registrations, %d observations", registrations, observations)
+			}
+			if !strings.Contains(strings.Join(w.log.important(), "\n"), "import_id="+ref.ID) {
+				t.Error("not in the log")
+			}
+		})
+	}
+}
+
+// What leaves the config is remembered for the retention, and then no longer.
+func TestDepartedImports(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	ref := w.lakeFS.Start(repo, branch, lakefstest.Script{})
+	key := w.watch(ref)
+	with, without := w.cfg, w.cfg
+	without.Imports = nil
+	apply := func(cfg collector.Config) {
+		w.cfg = cfg
+		w.collector.Apply(cfg)
+	}
+	w.advance(time.Minute)
+	store.set(errDisk, nil)
+	w.scrape()
+	w.after(time.Second)
+	w.save(store) // in vain
+	w.lakeFS.Forget(ref)
+	apply(without)
+	if got := w.collector.Snapshot().Imports; len(got) > 0 {
+		t.Errorf("still watched: %+v", got)
+	}
+	store.set(nil, nil)
+	w.restart(store)
+	apply(with)
+	if v := w.watched(key); v.State != collector.Succeeded {
+		t.Errorf("after a restart: %s", v.State)
+	}
+	apply(without)
+	w.advance(24 * time.Hour)
+	w.restart(store)
+	if _, observations := store.size(); observations != 0 {
+		t.Error("a day later it is still stored")
+	}
+	apply(with)
+	if v := w.watched(key); v.State != collector.Unknown {
+		t.Errorf("a day later: %s", v.State)
+	}
+}
+
+// A full disk costs durability, and nothing else.
+func TestStorageFails(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	key := w.register(newImport(w.lakeFS.Start(repo, branch, import50k)))
+	<-store.updates
+	store.set(errDisk, nil)
+	w.advance(5 * time.Minute)
+	for range 3 {
+		w.advance(2 * time.Minute)
+		if v := w.scrape().Imports[0]; v.State != collector.Succeeded {
+			t.Errorf("got %s", v.State)
+		}
+		w.save(store)
+	}
+	other := newImport(unknownRef)
+	if _, err := w.collector.Register(context.Background(), other); !errors.Is(err, errDisk) {
+		t.Errorf("registering: %v", err)
+	}
+	if _, ok := w.collector.Watched(other.Key); ok {
+		t.Error("watched without being stored")
+	}
+	if err := w.collector.Unregister(context.Background(), key); !errors.Is(err, errDisk) {
+		t.Errorf("unregistering: %v", err)
+	}
+	w.watched(key)
+	store.set(nil, nil)
+	w.after(time.Minute)
+	if err := w.close(); err != nil {
+		t.Error(err)
+	}
+	if got := store.observed(key).Outcome; got != lakefs.Succeeded {
+		t.Error("not stored when there was room again")
+	}
+	equal(t, "errors", map[string]float64{"": 5}, w.counts("lakefs_import_exporter_storage_errors_total", ""))
+	equal(t, "log", []string{"error", "info"}, w.failures())
+}
+
+// A disk that does not answer delays nobody, and memory and disk agree when it
+// does.
+func TestStorageBlocks(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	ref := w.lakeFS.Start(repo, branch, import50k)
+	key := w.watch(ref)
+	w.advance(5 * time.Minute)
+	blocked := make(chan struct{})
+	store.set(nil, blocked)
+	w.scrape()
+	w.save(store)
+	for range 3 {
+		w.advance(time.Second)
+		if v := w.scrape().Imports[0]; v.State != collector.Succeeded {
+			t.Errorf("got %s", v.State)
+		}
+		w.get(key)
+		w.collector.Recent(context.Background(), 0)
+		w.collector.Save()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	late := newImport(unknownRef)
+	if _, err := w.collector.Register(ctx, late); !errors.Is(err, collector.ErrStorageTimeout) {
+		t.Errorf("registering: %v", err)
+	}
+	if err := w.collector.Unregister(ctx, keyOf(lakefs.Ref{Repository: repo, ID: "x"})); !errors.Is(err, collector.ErrStorageTimeout) {
+		t.Errorf("unregistering: %v", err)
+	}
+	close(blocked)
+	// What comes after is done after what was begun before.
+	w.register(late)
+	w.watched(late.Key)
+	w.restart(store)
+	w.watched(late.Key)
+	if got := store.observed(key); !got.Confirmed {
+		t.Errorf("stored: %+v", got)
+	}
+}
+
+// The exporter does not wait for a disk that hangs when it is to end.
+func TestCloseWithHangingStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore()
+		block := make(chan struct{})
+		store.observations[keyOf(unknownRef)] = collector.Observation{StatusAt: time.Now().Add(-time.Hour * 1e5)}
+		c, err := collector.New(collector.Options{
+			Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(), Store: store, Retention: time.Hour,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.set(nil, block)
+		start := time.Now()
+		if err := c.Close(); !errors.Is(err, collector.ErrStorageTimeout) || time.Since(start) > 10*time.Second {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+		close(block)
+	})
+}
+
+func TestLoad(t *testing.T) {
+	store := newFakeStore()
+	store.fail = errDisk
+	opts := collector.Options{Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(), Store: store}
+	if _, err := collector.New(opts); !errors.Is(err, errDisk) {
+		t.Errorf("got %v", err)
+	}
+	// What cannot be used is skipped, and said.
+	store.fail, store.skipped = nil, []error{errors.New(`import a: label "state": the name is reserved`)}
+	w := newWorld(t, store.option)
+	if log := w.log.important(); len(log) != 1 || !strings.Contains(log[0], "import a: label") {
+		t.Errorf("log: %q", log)
+	}
+}
+
+// An import is counted when its end is stored, and once only.
+func TestCountedOnceAcrossRestarts(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	early := w.watch(w.lakeFS.Start("early", branch, import50k))
+	late := w.watch(w.lakeFS.Start("late", branch, ending(lakefstest.Failure, time.Hour)))
+	w.after(5 * time.Minute)
+	w.after(time.Second)
+	equal(t, "counted before it is stored", map[string]float64{}, w.finished())
+	registry := w.registry
+	w.restart(store)
+	restarted := w.registry
+	w.registry = registry
+	equal(t, "counted", map[string]float64{"succeeded": 1}, w.finished())
+	w.registry = restarted
+
+	w.scrape()
+	w.after(time.Second)
+	// The other one ends while the exporter is down; a third did before it was known.
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	w.watch(w.lakeFS.Start("unknown", branch, lakefstest.Script{}))
+	w.advance(2 * time.Hour)
+	w.start(store.option)
+	w.scrape()
+	w.after(time.Second)
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "counted after the restart", map[string]float64{"failed": 1}, w.finished())
+	for _, key := range []collector.Key{early, late} {
+		if !store.observed(key).Counted {
+			t.Errorf("%v: not stored as counted", key)
+		}
+	}
+}
+
+// An import that is unregistered after it was counted and registered again is
+// not counted again.
+func TestCountedOnceAcrossRegistrations(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	imp := newImport(w.lakeFS.Start(repo, branch, import50k))
+	for range 2 {
+		if _, err := w.collector.Register(t.Context(), imp); err != nil {
+			t.Fatal(err)
+		}
+		w.after(5 * time.Minute)
+		w.after(time.Second)
+		if err := w.collector.Unregister(t.Context(), imp.Key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "counted", map[string]float64{"succeeded": 1}, w.finished())
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/web"
+)
+
+// flags are what the command line and the environment say.
+type flags struct {
+	configFile      *string
+	configCheck     *bool
+	demo            *bool
+	web             *toolkit.FlagConfig
+	telemetryPath   *string
+	enableLifecycle *bool
+	enableImportAPI *bool
+	maxImports      *int
+	storagePath     *string
+	retention       model.Duration
+	finishedFor     model.Duration
+	shard           collector.Shard
+	timeoutOffset   seconds
+	logLevel        *string
+	logFormat       *string
+}
+
+// seconds is the value of --timeout-offset: a duration, or a bare number of
+// seconds.
+type seconds time.Duration
+
+const maxTimeoutOffset = time.Hour
+
+// Set implements kingpin.Value.
+func (s *seconds) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if n, notNumber := strconv.ParseFloat(text, 64); notNumber == nil && n >= 0 && n <= maxTimeoutOffset.Seconds() {
+		d, err = time.Duration(n*float64(time.Second)), nil
+	}
+	if err != nil || d < 0 || d > maxTimeoutOffset {
+		return fmt.Errorf("--timeout-offset: must be from 0s to 1h, such as 500ms, not %q", text)
+	}
+	*s = seconds(d)
+	return nil
+}
+
+// String implements kingpin.Value.
+func (s *seconds) String() string { return time.Duration(*s).String() }
+
+// parseFlags returns the flags. done is true if there is nothing left to do,
+// because help or the version was asked for.
+func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, err error) {
+	app := kingpin.New(program, "Exports the state of lakeFS data imports to Prometheus.")
+	app.DefaultEnvars()
+	app.UsageWriter(stdout).ErrorWriter(stderr)
+	app.Terminate(func(int) { done = true })
+	app.Version(version.Print(program))
+	app.VersionFlag.NoEnvar()
+	app.HelpFlag.Short('h').NoEnvar()
+	f.configFile = app.Flag("config.file", "Path to the configuration file.").
+		Default("config.yml").String()
+	f.configCheck = app.Flag("config.check", "Load the configuration and its import files, say what is wrong with them, and exit.").
+		Bool()
+	f.demo = app.Flag("demo", "Watch the imports of a simulated lakeFS. Needs no lakeFS and no configuration file.").
+		Bool()
+	f.web = kingpinflag.AddFlags(app, ":10470")
+	f.telemetryPath = app.Flag("web.telemetry-path", "Path under which to expose metrics.").
+		Default("/metrics").String()
+	f.enableLifecycle = app.Flag("web.enable-lifecycle", "Enable reloading the configuration with POST /-/reload.").
+		Bool()
+	f.enableImportAPI = app.Flag("web.enable-import-api", "Enable registering and unregistering imports with PUT and DELETE. Needs --storage.path.").
+		Bool()
+	f.maxImports = app.Flag("web.max-imports", "Maximum number of imports registered with PUT.").
+		Default("10000").Int()
+	f.storagePath = app.Flag("storage.path", "File, or directory for a file, to store registered imports and the last known state of all imports in. Nothing is stored if empty.").
+		Default("").String()
+	app.Flag("storage.retention", "How long to keep registered imports after they finished, or since lakeFS has not found them; seven times as long without any status.").
+		Default("24h").SetValue(&f.retention)
+	app.Flag("metrics.finished-for", "How long succeeded and canceled imports keep their own series after they finished.").
+		Default("24h").SetValue(&f.finishedFor)
+	app.Flag("timeout-offset", "Offset to subtract from Prometheus' scrape timeout, as a duration or in seconds.").
+		Default("0.5").SetValue(&f.timeoutOffset)
+	app.Flag("shard", "Which part of the imports to watch, from 0 to --total-shards less 1.").
+		Default("0").Uint64Var(&f.shard.Index)
+	app.Flag("total-shards", "Number of exporters that share the imports of the same configuration.").
+		Default("1").Uint64Var(&f.shard.Total)
+	f.logLevel = app.Flag("log.level", "Only log messages with the given severity or above. One of: debug, info, warn, error.").
+		Default("info").Enum("debug", "info", "warn", "error")
+	f.logFormat = app.Flag("log.format", "Output format of log messages. One of: logfmt, json.").
+		Default("logfmt").Enum("logfmt", "json")
+	if _, err := app.Parse(args); err != nil {
+		return f, false, fmt.Errorf("%w, try --help", err)
+	}
+	if done {
+		return f, true, nil
+	}
+	return f, false, f.validate()
+}
+
+// validate reports the first flag that is wrong by itself or with another.
+func (f *flags) validate() error {
+	if err := web.ValidateTelemetryPath(*f.telemetryPath); err != nil {
+		return fmt.Errorf("--web.telemetry-path: %w", err)
+	}
+	if f.shard.Total < 1 {
+		return errors.New("--total-shards: must be at least 1")
+	}
+	if err := f.shard.Validate(); err != nil {
+		return fmt.Errorf("--shard: %w", err)
+	}
+	switch {
+	case f.retention <= 0:
+		return fmt.Errorf("--storage.retention: must be positive, not %s", f.retention)
+	case f.finishedFor <= 0:
+		return fmt.Errorf("--metrics.finished-for: must be positive, not %s", f.finishedFor)
+	case *f.maxImports < 1:
+		return fmt.Errorf("--web.max-imports: must be at least 1, not %d", *f.maxImports)
+	case *f.enableImportAPI && *f.storagePath == "":
+		return errors.New("--web.enable-import-api: needs --storage.path, or registered imports would be lost with a restart")
+	case *f.enableImportAPI && f.shard.Total > 1:
+		return errors.New("--web.enable-import-api: cannot be used with --total-shards: a registered import belongs to one exporter")
+	}
+	return nil
+}
+
+func (f *flags) collectorOptions(logger log.Logger, reg prometheus.Registerer) collector.Options {
+	return collector.Options{
+		Now:           time.Now,
+		Logger:        logger,
+		Registerer:    reg,
+		Shard:         f.shard,
+		Retention:     time.Duration(f.retention),
+		MaxRegistered: *f.maxImports,
+		FinishedFor:   time.Duration(f.finishedFor),
+	}
+}
+
+func (f *flags) webOptions(coll *collector.Collector, registry *prometheus.Registry, logger log.Logger, r *reloader) web.Options {
+	return web.Options{
+		Collector:       coll,
+		Registry:        registry,
+		Logger:          logger,
+		Reload:          r.request,
+		EnableLifecycle: *f.enableLifecycle,
+		EnableImportAPI: *f.enableImportAPI,
+		TelemetryPath:   *f.telemetryPath,
+		TimeoutOffset:   time.Duration(f.timeoutOffset),
+		Version:         version.Info(),
+	}
+}

@@ -1,0 +1,38 @@
+package page
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+)
+
+var (
+	//go:embed page.html
+	templateText string
+	//go:embed assets
+	assetFiles embed.FS
+)
+
+// assetVersion returns a text that changes with the content of the assets. It
+// is part of their URLs, so that browsers can cache them without asking again.
+func assetVersion() (string, error) {
+	hash := sha256.New()
+	if err := tar.NewWriter(hash).AddFS(assetFiles); err != nil {
+		return "", fmt.Errorf("hash assets: %w", err)
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:8]), nil
+}
+
+// serveAsset answers /imports/{asset}.
+func (p *Page) serveAsset(w http.ResponseWriter, r *http.Request) {
+	// A URL of another version gets this version's file: not to be cached.
+	cache := "no-cache"
+	if r.URL.Query().Get("v") == p.assets {
+		cache = "max-age=31536000, immutable"
+	}
+	w.Header().Set("Cache-Control", cache)
+	http.ServeFileFS(w, r, assetFiles, "assets/"+r.PathValue("asset")) //nolint:gosec // G703: of an embedded file system
+}

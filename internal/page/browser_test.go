@@ -1,0 +1,330 @@
+package page
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	cdplog "github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/demo"
+)
+
+var screenshots = flag.String("screenshots", "", "take pictures of the status page and write them to this folder")
+
+// requireProgram skips a test for lack of a program; in CI it fails.
+func requireProgram(t *testing.T, what, install string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing: %s", what, install)
+	}
+	t.Skipf("SKIPPED: %s is missing: %s", what, install)
+}
+
+// browser is a Chromium of its own for one test.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		requireProgram(t, "chromium", "install Debian's package chromium")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.Flag("no-sandbox", true),
+		chromedp.Flag("disable-gpu", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("hide-scrollbars", true),
+	)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // with -race on a busy machine
+	t.Cleanup(cancel)
+	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(stop)
+	ctx, closeAll := chromedp.NewContext(ctx)
+	t.Cleanup(closeAll)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting %s: %v", path, err)
+	}
+	return &browser{t, ctx}
+}
+
+// tab is an open page. Messages on its console fail the test.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	messages []string
+}
+
+// open opens url in a new tab.
+func (b *browser) open(url string, prepare ...chromedp.Action[chromedp.Void]) *tab {
+	b.t.Helper()
+	p := &tab{t: b.t}
+	ctx, closeTab := chromedp.NewContext(b.ctx, chromedp.WithListener(p.listen))
+	b.t.Cleanup(closeTab)
+	p.ctx = ctx
+	b.t.Cleanup(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, m := range p.messages {
+			b.t.Errorf("message on the console: %s", m)
+		}
+	})
+	if err := chromedp.Do(ctx, append(prepare, chromedp.Navigate(url))...); err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
+// listen collects the messages; it is called for every event.
+func (p *tab) listen(event any) {
+	switch event.(type) {
+	case *runtime.EventExceptionThrown, *runtime.EventConsoleAPICalled, *cdplog.EventEntryAdded:
+	default:
+		return
+	}
+	message, _ := json.Marshal(event)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !strings.Contains(string(message), "net::ERR_") { // the server is down
+		p.messages = append(p.messages, string(message))
+	}
+}
+
+// eval returns the value of a JavaScript expression.
+func eval[T any](p *tab, expression string) T {
+	p.t.Helper()
+	v, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		p.t.Fatalf("%s: %v", expression, err)
+	}
+	return v
+}
+
+// wait waits until a JavaScript expression is true, however often the page is
+// loaded meanwhile.
+func (p *tab) wait(condition string) {
+	p.t.Helper()
+	for {
+		_, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("!!("+condition+")", chromedp.WithPollingInterval(10*time.Millisecond)))
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, chromedp.ErrPollingTimeout) || p.ctx.Err() != nil:
+			text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("document.body.innerText"))
+			p.t.Fatalf("never true: %s: %v\n%s", condition, err, text)
+		}
+	}
+}
+
+// media makes the page believe that the person prefers a color scheme.
+func media(scheme string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		return err
+	})
+}
+
+// server serves a page. While it is down, it closes all connections.
+type server struct {
+	*httptest.Server
+	down atomic.Bool
+}
+
+func serve(t *testing.T, mux http.Handler) *server {
+	t.Helper()
+	s := &server{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.down.Load() {
+			panic(http.ErrAbortHandler) //nolint:forbidigo // as net/http has it
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// serveDemo serves the page of the demo.
+func serveDemo(t *testing.T, refresh time.Duration) *server {
+	t.Helper()
+	sim, err := demo.Start("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	c := newCollector(t, sim.Now)
+	cfg, err := sim.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Apply(cfg)
+	sim.Rehearse(c.Poll)
+	p, mux := newPage(t, c)
+	p.refresh = refresh
+	return serve(t, mux)
+}
+
+// The pictures of the demo in the README. Not a test.
+func TestScreenshots(t *testing.T) {
+	if *screenshots == "" {
+		t.Skip("only with -screenshots")
+	}
+	b, e := newBrowser(t), serveDemo(t, refreshInterval)
+	for _, shot := range []struct {
+		name, scheme  string
+		width, height int64
+		scale         float64
+	}{
+		{"imports-light.png", "light", 1440, 1000, 1},
+		{"imports-dark.png", "dark", 1440, 1000, 1},
+		{"imports-phone.png", "light", 390, 844, 2},
+	} {
+		p := b.open(e.URL+"/imports", media(shot.scheme),
+			chromedp.EmulateViewport(shot.width, shot.height, chromedp.EmulateScale(shot.scale)))
+		picture, err := chromedp.Call(p.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(*screenshots, shot.name), picture.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// click clicks on the first element that a CSS selector finds, when it is there.
+func (p *tab) click(selector string) {
+	p.t.Helper()
+	p.wait(fmt.Sprintf("document.querySelector(%q)", selector))
+	eval[bool](p, fmt.Sprintf("document.querySelector(%q).click() === undefined", selector))
+}
+
+// onlyState is true when just the imports of a state are listed.
+func onlyState(state collector.State) string {
+	return fmt.Sprintf("document.querySelector('tr[data-key]') && [...document.querySelectorAll('tr[data-key]')].every((row) => row.dataset.state === %q)", state)
+}
+
+// The page of the demo updates itself without a reload, can be filtered, sorted
+// and shared, and says so when it has no connection to the exporter.
+func TestBrowser(t *testing.T) {
+	b, e := newBrowser(t), serveDemo(t, 200*time.Millisecond)
+	p := b.open(e.URL + "/imports")
+	for _, state := range collector.States() {
+		p.wait(fmt.Sprintf("document.querySelector('tr[data-state=%q] .state').innerText.includes(%q)", state, state))
+	}
+
+	// A reload would lose the mark.
+	eval[bool](p, "(window.mark = true)")
+	const running = `document.querySelector('tr[data-state="running"][data-name*="satellite"] .objects').innerText`
+	before := eval[string](p, running)
+	p.wait(fmt.Sprintf("%s !== %q", running, before))
+
+	p.click(`.totals a[href*="stalled"]`)
+	p.wait("location.search.includes('state=stalled')")
+	p.wait(onlyState(collector.Stalled))
+	b.open(eval[string](p, "location.href")).wait(onlyState(collector.Stalled))
+
+	p.click(`.totals a`) // all
+	p.wait("location.search === '' && document.querySelectorAll('tr[data-key]').length > 10")
+	p.click(`th a[href*="sort=repository"]`)
+	p.wait(`document.querySelector('th[aria-sort="ascending"]').innerText.includes('Repository')`)
+	p.wait("((names) => names.join() === [...names].sort().join())([...document.querySelectorAll('.repository')].map((n) => n.innerText))")
+
+	// Typed text and focus stay while the page refreshes.
+	eval[bool](p, `((field) => { field.focus(); field.value = 'clickstream'; return field.dispatchEvent(new Event('input', { bubbles: true })); })(document.querySelector('[name=q]'))`)
+	p.wait("location.search.includes('q=clickstream') && [...document.querySelectorAll('.repository')].every((n) => n.innerText === 'clickstream')")
+	p.wait("document.activeElement.name === 'q' && document.activeElement.value === 'clickstream'")
+
+	e.down.Store(true)
+	p.wait("!document.getElementById('offline').hidden && document.getElementById('offline').innerText.includes('No connection to the exporter')")
+	e.down.Store(false)
+	p.wait("document.getElementById('offline').hidden")
+	if !eval[bool](p, "window.mark === true") {
+		t.Error("the page was loaded anew")
+	}
+}
+
+// Without JavaScript the page is complete: its URL filters and sorts.
+func TestBrowserWithoutJavaScript(t *testing.T) {
+	b, e := newBrowser(t), serveDemo(t, refreshInterval)
+	off := chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		return err
+	})
+	p := b.open(e.URL+"/imports?state=failed&state=stalled&sort=repository", off)
+	p.wait("[...new Set([...document.querySelectorAll('tr[data-key]')].map((row) => row.dataset.state))].sort().join() === 'failed,stalled'")
+	eval[bool](p, "(document.querySelector('[name=q]').value = 'sensor') !== ''")
+	p.click(".filter .nojs")
+	p.wait("location.search.includes('q=sensor') && " + onlyState(collector.Failed))
+	p.wait("document.querySelector('[name=q]').value === 'sensor' && document.querySelector('[name=sort]').value === 'repository'")
+	if !eval[bool](p, "getComputedStyle(document.querySelector('.nojs')).display !== 'none' && document.querySelector('.js-only').checkVisibility() === false") {
+		t.Error("a control that needs JavaScript is shown, or one that replaces it is not")
+	}
+}
+
+// Text that others have chosen stays text.
+func TestBrowserWithHostileText(t *testing.T) {
+	b, e := newBrowser(t), serve(t, newHostileWorld(t).mux)
+	p := b.open(e.URL + "/imports")
+	p.wait("document.querySelectorAll('tr[data-key]').length > 0 && document.body.innerText.includes('<script>alert(1)</script>')")
+	p.wait("!document.querySelector('img, body script, [onerror], a[href^=\"javascript:\"]')")
+}
+
+// axe-core finds no violation of WCAG 2.1 AA.
+func TestAccessibility(t *testing.T) {
+	axe, err := os.ReadFile(filepath.Join("..", "..", ".tools", "node_modules", "axe-core", "axe.min.js"))
+	if err != nil {
+		requireProgram(t, "axe-core", "make axe-core")
+	}
+	b, e := newBrowser(t), serveDemo(t, refreshInterval)
+	empty := serve(t, newWorld(t).mux)
+	for _, look := range []struct {
+		name, url, scheme string
+		width, height     int64
+	}{
+		{"light", e.URL + "/imports", "light", 1440, 1000},
+		{"dark", e.URL + "/imports", "dark", 1440, 1000},
+		{"phone", e.URL + "/imports", "light", 390, 844},
+		{"phone, dark", e.URL + "/imports", "dark", 390, 844},
+		{"filtered to nothing", e.URL + "/imports?q=nosuch&state=failed", "light", 1440, 1000},
+		{"nothing watched", empty.URL + "/imports", "dark", 1440, 1000},
+	} {
+		t.Run(look.name, func(t *testing.T) {
+			p := b.open(look.url, media(look.scheme), chromedp.EmulateViewport(look.width, look.height))
+			eval[bool](p, string(axe)+"; true")
+			eval[bool](p, "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then((r) => { window.found = r; }) && true")
+			p.wait("window.found")
+			if passed := eval[int](p, "found.passes.length"); passed < 10 {
+				t.Errorf("only %d rules applied", passed)
+			}
+			violations := eval[[]string](p, "found.violations.map((v) => v.id + ': ' + v.help + ': ' + v.nodes.map((n) => n.html).join(' '))")
+			if len(violations) > 0 {
+				t.Errorf("violations:\n%s", strings.Join(violations, "\n"))
+			}
+		})
+	}
+}

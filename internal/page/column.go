@@ -1,0 +1,112 @@
+package page
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"lakefs_import_exporter/collector"
+)
+
+// column is a column of the table, or something else to sort imports by: a text
+// or a number, or neither if it cannot be sorted by.
+type column struct {
+	// Name is that of the URL; empty if it cannot be sorted by.
+	Name, Title string
+	// FormOnly is set if the table has no such column.
+	FormOnly bool
+	text     func(*collector.ImportView) string
+	// number returns false if an import has none.
+	number func(*collector.ImportView) (float64, bool)
+	// desc is set where the largest numbers are of most interest.
+	desc bool
+}
+
+// defaultColumn is the name of the column that imports are sorted by unless the
+// URL names another.
+const defaultColumn = "state"
+
+var columns = []column{
+	{Name: defaultColumn, Title: "State", number: func(v *collector.ImportView) (float64, bool) {
+		return float64(slices.Index(collector.States(), v.State)), true
+	}},
+	{Name: "repository", Title: "Repository", text: func(v *collector.ImportView) string { return v.Repository }},
+	{Name: "id", Title: "Import ID", text: func(v *collector.ImportView) string { return v.ID }},
+	{Name: "progress", Title: "Progress", desc: true, number: (*collector.ImportView).Progress},
+	{Title: "Details"},
+	{Name: "heartbeat", Title: "Heartbeat", desc: true, number: func(v *collector.ImportView) (float64, bool) {
+		return v.SecondsSinceUpdate(), v.Seen() && !v.Finished()
+	}},
+	{Name: "started", Title: "Started", desc: true, number: func(v *collector.ImportView) (float64, bool) {
+		return unixSeconds(v.StartedAt)
+	}},
+	{Name: "duration", Title: "Duration", desc: true, number: duration},
+	{Name: "polled", Title: "Last poll", desc: true, number: func(v *collector.ImportView) (float64, bool) {
+		return unixSeconds(v.Poll.At)
+	}},
+	{Name: "objects", Title: "Objects", FormOnly: true, desc: true, number: func(v *collector.ImportView) (float64, bool) {
+		return float64(v.IngestedObjects), v.Seen()
+	}},
+	{Name: "throughput", Title: "Throughput", FormOnly: true, desc: true, number: throughput},
+	{Name: "eta", Title: "Time left", FormOnly: true, number: (*collector.ImportView).ETA},
+}
+
+// unixSeconds returns t in seconds, and false if it is zero.
+func unixSeconds(t time.Time) (float64, bool) {
+	return float64(t.UnixMicro()) / 1e6, !t.IsZero()
+}
+
+// duration returns how many seconds an import took, or has taken so far, by
+// lakeFS's clock. Where nobody knows whether it still runs, its last heartbeat
+// counts. It returns false if the start is not known.
+func duration(v *collector.ImportView) (seconds float64, ok bool) {
+	if v.StartedAt.IsZero() || !v.Seen() {
+		return 0, false
+	}
+	seconds = v.UpdateTime.Sub(v.StartedAt).Seconds()
+	if inProgress(v.State) {
+		seconds += v.SecondsSinceUpdate()
+	}
+	return max(0, seconds), true
+}
+
+// inProgress reports whether an import in this state is still being worked on.
+func inProgress(state collector.State) bool {
+	return state == collector.Running || state == collector.Hung
+}
+
+// throughput returns the objects per second of an import in progress, and the
+// average of a finished one. It says nothing about an interrupted one.
+func throughput(v *collector.ImportView) (float64, bool) {
+	if v.State == collector.Stalled || v.State == collector.Lost {
+		return 0, false
+	}
+	return v.Throughput()
+}
+
+// sort sorts imports. Those without a value come last, either way. Among equals
+// the newest comes first.
+func (c *column) sort(imports []*collector.ImportView, desc bool) {
+	direction := 1
+	if desc {
+		direction = -1
+	}
+	slices.SortStableFunc(imports, func(a, b *collector.ImportView) int {
+		order := 0
+		if c.text != nil {
+			order = cmp.Compare(c.text(a), c.text(b))
+		} else {
+			x, hasX := c.number(a)
+			y, hasY := c.number(b)
+			switch {
+			case hasX && hasY:
+				order = cmp.Compare(x, y)
+			case hasX:
+				return -1
+			case hasY:
+				return 1
+			}
+		}
+		return cmp.Or(direction*order, b.StartedAt.Compare(a.StartedAt))
+	})
+}

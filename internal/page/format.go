@@ -1,0 +1,105 @@
+package page
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// formatCount returns n with separators, as in 1,234,567.
+func formatCount[T int | int64](n T) string {
+	s := strconv.FormatInt(int64(n), 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// pluralize returns n with a noun, which gets an s unless n is 1.
+func pluralize(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return formatCount(n) + " " + noun + "s"
+}
+
+// formatSpan returns a duration in its two largest units, as in 1 h 5 min.
+func formatSpan(d time.Duration) string { return formatSeconds(d.Seconds()) }
+
+// formatSeconds is formatSpan for a number of seconds, which may be more than a
+// time.Duration can represent.
+func formatSeconds(s float64) string {
+	seconds := int64(math.Round(min(max(0, s), math.MaxInt64/2)))
+	minutes, hours := seconds/60, seconds/3600
+	switch {
+	case seconds < 60:
+		return formatUnits(seconds, "s", 0, "")
+	case minutes < 10:
+		return formatUnits(minutes, "min", seconds%60, "s")
+	case minutes < 60:
+		return formatUnits(minutes, "min", 0, "")
+	case hours < 24:
+		return formatUnits(hours, "h", minutes%60, "min")
+	default:
+		return formatUnits(hours/24, "d", hours%24, "h")
+	}
+}
+
+func formatUnits(large int64, largeUnit string, small int64, smallUnit string) string {
+	s := strconv.FormatInt(large, 10) + " " + largeUnit
+	if small > 0 {
+		s += " " + strconv.FormatInt(small, 10) + " " + smallUnit
+	}
+	return s
+}
+
+// formatRate returns a number of objects per second.
+func formatRate(perSecond float64) string {
+	if perSecond > 0 && perSecond < 10 {
+		return strconv.FormatFloat(perSecond, 'f', 1, 64) + "/s"
+	}
+	return formatCount(int64(math.Round(perSecond))) + "/s"
+}
+
+// formatRatio returns a ratio in percent, never rounded up: 100 % is all.
+func formatRatio(ratio float64) string {
+	if ratio > 0 && ratio < 0.01 {
+		return "< 1 %"
+	}
+	return strconv.Itoa(int(math.Floor(ratio*100+1e-9))) + " %"
+}
+
+// timeView is a time in UTC as the page shows it.
+type timeView struct {
+	// Text is the time of day, and the date of another day; Full is for
+	// <time datetime> and the tooltip.
+	Text, Full string
+	// Ago is how long ago it was.
+	Ago string
+}
+
+// formatTime returns t as seen at the time now; the zero timeView if t is zero.
+func formatTime(t, now time.Time) timeView {
+	if t.IsZero() {
+		return timeView{}
+	}
+	t, now = t.UTC(), now.UTC()
+	layout := time.TimeOnly
+	if t.Format(time.DateOnly) != now.Format(time.DateOnly) {
+		layout = "2006-01-02 15:04"
+	}
+	ago := "just now"
+	if now.Sub(t) >= time.Second {
+		ago = formatSpan(now.Sub(t)) + " ago"
+	}
+	return timeView{Text: t.Format(layout), Full: t.Format(time.RFC3339), Ago: ago}
+}
+
+// shortVersion returns the version from what version.Info returns.
+func shortVersion(info string) string {
+	if rest, ok := strings.CutPrefix(info, "(version="); ok {
+		info, _, _ = strings.Cut(rest, ",")
+	}
+	return info
+}

@@ -1,0 +1,126 @@
+// Package page serves the status page, which shows people how all watched
+// imports stand.
+package page
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"golang.org/x/sync/singleflight"
+
+	"lakefs_import_exporter/collector"
+)
+
+const (
+	// refreshInterval is how often an open page updates itself.
+	refreshInterval = 5 * time.Second
+	// maxSnapshotAge is how old what the page shows may be.
+	maxSnapshotAge = 5 * time.Second
+	// pollTimeout bounds a poll of all imports for the page.
+	pollTimeout = 10 * time.Second
+	// pollWait is how long a request waits for that poll before it is answered
+	// with the last known values: while lakeFS is slow, people still see a page.
+	pollWait = time.Second
+	// contentPolicy forbids everything that the page does not need: above all,
+	// scripts and styles in the HTML, which contains names and messages.
+	contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+// Options are what a Page needs. All are required.
+type Options struct {
+	Collector *collector.Collector
+	Logger    log.Logger
+	// TelemetryPath is the path of the metrics.
+	TelemetryPath string
+	// Version is shown in the head of the page, as version.Info returns it.
+	Version string
+}
+
+// Page is the status page. It is safe for concurrent use.
+type Page struct {
+	opts     Options
+	template *template.Template
+	assets   string // their version
+	// refresh and wait are refreshInterval and pollWait, except in tests.
+	refresh, wait time.Duration
+	polls         singleflight.Group
+}
+
+// New returns the status page. The error is that of a broken build.
+func New(opts Options) (*Page, error) {
+	tmpl, err := template.New("page").Parse(templateText)
+	if err != nil {
+		return nil, fmt.Errorf("status page: parse template: %w", err)
+	}
+	version, err := assetVersion()
+	if err != nil {
+		return nil, fmt.Errorf("status page: %w", err)
+	}
+	return &Page{opts: opts, template: tmpl, assets: version, refresh: refreshInterval, wait: pollWait}, nil
+}
+
+// Register adds the page and its assets to mux.
+func (p *Page) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET /imports", p.serve)
+	mux.HandleFunc("GET /imports/{asset}", p.serveAsset)
+	mux.HandleFunc("GET /imports/{$}", func(w http.ResponseWriter, r *http.Request) {
+		// http.Redirect would lose the path prefix of a proxy.
+		w.Header().Set("Location", "../"+parseQuery(r.URL.Query()).url())
+		w.WriteHeader(http.StatusFound)
+	})
+}
+
+func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
+	if len(r.URL.RawQuery) > maxQueryBytes {
+		http.Error(w, "The query is too long.", http.StatusRequestURITooLong)
+		return
+	}
+	snapshot, late := p.snapshot(r.Context())
+	if r.Context().Err() != nil {
+		return // the client hung up
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	err := p.template.Execute(w, newView(snapshot, parseQuery(r.URL.Query()), frame{
+		Assets:       p.assets,
+		Refresh:      p.refresh,
+		TelemetryURL: "." + p.opts.TelemetryPath,
+		Version:      shortVersion(p.opts.Version),
+		VersionInfo:  p.opts.Version,
+		Late:         late,
+	}))
+	if err != nil {
+		level.Error(p.opts.Logger).Log("msg", "Failed to write status page", "err", err)
+	}
+}
+
+// snapshot returns how all imports stand. If lakeFS is slow, it returns what is
+// known so far, and true. All requests share one poll, which goes on in the
+// background. It returns nil if ctx is done first.
+func (p *Page) snapshot(ctx context.Context) (snapshot *collector.Snapshot, late bool) {
+	polled := p.polls.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), pollTimeout)
+		defer cancel()
+		return p.opts.Collector.Recent(ctx, maxSnapshotAge), nil
+	})
+	wait := time.NewTimer(p.wait)
+	defer wait.Stop()
+	select {
+	case result := <-polled:
+		snapshot, _ = result.Val.(*collector.Snapshot)
+		return snapshot, false
+	case <-wait.C:
+		return p.opts.Collector.Snapshot(), true
+	case <-ctx.Done():
+		return nil, false
+	}
+}

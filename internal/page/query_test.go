@@ -1,0 +1,177 @@
+package page
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/lakefs"
+)
+
+// Links are without what is empty or the default, however the page was reached.
+func TestURL(t *testing.T) {
+	w := newWorld(t)
+	const everything = "?label=a%3D1&label=b%3D&order=desc&page=3&q=my+repo&repository=my-repo&server=prod&sort=started&state=stalled&state=failed"
+	for _, tt := range []struct{ name, in, want string }{
+		{"nothing", "", ""},
+		{"everything", everything, everything},
+		{"a form with empty fields", "?q=&server=&repository=&state=failed&sort=state&order=asc", "?state=failed"},
+		{"the first page", "?page=1", ""},
+		{"another parameter", "?q=a&token=secret", "?q=a"},
+		{"invalid UTF-8", "?q=a%FFb", "?q=a%FFb"},
+		{"nonsense", "?page=-1&sort=%3Cscript%3E", "?page=-1&sort=%3Cscript%3E"},
+	} {
+		if got := w.load("/imports"+tt.in).follow(t, "Refresh"); got != "/imports"+tt.want {
+			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestSort(t *testing.T) {
+	w := newWorld(t)
+	w.addEveryState()
+	for _, tt := range []struct{ column, asc, desc string }{
+		// What needs attention first; the newest first among equals.
+		{"", "stalled lost dev:failed failed hung not_found unknown dev:running running canceled succeeded", "succeeded canceled dev:running running unknown not_found hung dev:failed failed lost stalled"},
+		{"repository", "succeeded stalled not_found canceled hung lost dev:failed dev:running running unknown failed", "unknown failed running dev:failed dev:running canceled hung lost succeeded stalled not_found"},
+		{"id", "not_found stalled lost failed hung running canceled succeeded unknown dev:failed dev:running", "dev:running dev:failed unknown succeeded canceled running hung failed lost stalled not_found"},
+		// What is not known comes last, both ways.
+		{"progress", "stalled lost canceled hung running succeeded failed dev:failed dev:running unknown not_found", "succeeded failed running canceled hung lost stalled dev:failed dev:running unknown not_found"},
+		{"objects", "dev:failed failed stalled canceled hung succeeded lost running dev:running unknown not_found", "dev:running running lost succeeded hung canceled stalled failed dev:failed unknown not_found"},
+		{"throughput", "hung canceled failed running dev:running dev:failed succeeded unknown lost stalled not_found", "succeeded dev:failed dev:running running canceled failed hung unknown lost stalled not_found"},
+		{"eta", "running dev:failed dev:running unknown succeeded canceled hung failed lost stalled not_found", "running dev:failed dev:running unknown succeeded canceled hung failed lost stalled not_found"},
+		{"heartbeat", "dev:running running hung lost stalled dev:failed unknown succeeded canceled failed not_found", "stalled lost dev:running running hung dev:failed unknown succeeded canceled failed not_found"},
+		{"started", "stalled lost failed hung running canceled succeeded unknown dev:failed dev:running not_found", "dev:failed dev:running unknown succeeded canceled running hung failed lost stalled not_found"},
+		{"duration", "dev:failed succeeded failed stalled canceled lost dev:running running hung unknown not_found", "hung running dev:running lost canceled stalled failed succeeded dev:failed unknown not_found"},
+		{"polled", "dev:failed succeeded failed canceled dev:running unknown running hung lost stalled not_found", "dev:running unknown running hung lost stalled not_found canceled dev:failed succeeded failed"},
+	} {
+		if got := w.load("/imports?sort=" + tt.column).states(); got != tt.asc {
+			t.Errorf("by %s: %s, want %s", tt.column, got, tt.asc)
+		}
+		if got := w.load("/imports?order=desc&sort=" + tt.column).states(); got != tt.desc {
+			t.Errorf("by %s, descending: %s, want %s", tt.column, got, tt.desc)
+		}
+	}
+}
+
+func TestFilter(t *testing.T) {
+	w := newWorld(t)
+	refs := w.addEveryState()
+	commit := w.load("/imports").row(refs[collector.Succeeded]).one(".mono").attr("title")
+	for _, tt := range []struct{ name, query, want string }{
+		{"text in a repository", "q=SATELLITE", "running"},
+		{"text in the whole name", "q=satellite/main/" + refs[collector.Running].ID, "running"},
+		{"text in an error", "q=No+Such+file", "failed"},
+		{"text in a label", "q=team%3Dweb", "lost hung canceled"},
+		{"text in a commit", "q=" + commit[:20], "succeeded"},
+		{"text in the reason of a failed poll", "q=server_error+503", "unknown"},
+		{"text across fields", "q=mainprod", ""},
+		{"state", "state=running", "dev:running running"},
+		{"states", "state=failed&state=running", "dev:failed failed dev:running running"},
+		{"server", "server=dev", "dev:failed dev:running"},
+		{"repository", "repository=satellite", "running"},
+		{"label", "label=team%3Dfinance", "stalled succeeded"},
+		{"label with an equals sign", "label=env%3Da%3Db", "unknown"},
+		{"state that does not exist", "state=nonsense", ""},
+		{"label without a value", "label=team", ""},
+		{"no label is not an empty one", "label=env%3D", ""},
+		{"all at once", "label=team%3Dresearch&q=prod&repository=satellite&server=prod&state=running", "running"},
+	} {
+		if got := w.load("/imports?" + tt.query).states(); got != tt.want {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	// The totals are of what matches all but the states.
+	page := w.load("/imports?label=team%3Dweb&state=hung")
+	page.follow(t, "1 lost")
+	page.follow(t, "0 running")
+}
+
+// What people click and fill in without JavaScript leads to URLs that they can
+// share.
+func TestLinksAndForm(t *testing.T) {
+	w := newWorld(t)
+	w.addEveryState()
+	page := w.load("/imports")
+	both := w.load(page.follow(t, "2 failed")).follow(t, "1 hung")
+	if got := w.load(both).states(); got != "dev:failed failed hung" {
+		t.Errorf("%s shows %v", both, got)
+	}
+	web := w.load(both).follow(t, "team=web")
+	if got := w.load(web); got.states() != "hung" || got.one("#results").text() != "1 of 11 imports" {
+		t.Errorf("%s shows %v, %s", web, got.states(), got.one("#results").text())
+	}
+	if got := w.load(web).follow(t, "Remove the filter team=web ×"); got != both {
+		t.Errorf("without the filter: %s, want %s", got, both)
+	}
+	if got := w.load(web).follow(t, "Clear all filters"); got != "/imports" {
+		t.Errorf("clear all leads to %s", got)
+	}
+
+	page = w.load("/imports")
+	once := page.follow(t, "Started")
+	if twice := w.load(once).follow(t, "Started"); once != "/imports?order=desc&sort=started" || twice != "/imports?sort=started" {
+		t.Errorf("sorting by start leads to %s, then to %s", once, twice)
+	}
+	for _, th := range w.load(once).one("thead").all("th") {
+		if got := th.attr("aria-sort"); (got == "descending") != (th.text() == "Started") {
+			t.Errorf("column %s: sorted %q", th.text(), got)
+		}
+	}
+	for text, want := range map[string]string{"Exporter": "/./", "Metrics": "/./metrics", "JSON": "/api/v1/imports"} {
+		if got := page.follow(t, text); got != want {
+			t.Errorf("%s leads to %s", text, got)
+		}
+	}
+}
+
+func TestPages(t *testing.T) {
+	w := newWorld(t)
+	w.addServer("prod", 0)
+	imports := make([]collector.Import, 450)
+	for i := range imports {
+		ref := lakefs.Ref{Repository: fmt.Sprintf("repo-%03d", i), Branch: "main", ID: fmt.Sprintf("id-%03d", i)}
+		imports[i] = newImport("prod", ref, 0, fmt.Sprintf("odd=%d", i%2))
+	}
+	w.watch(imports...)
+	second := w.load("/imports?sort=id").follow(t, "Next")
+	third := w.load(second).follow(t, "Next")
+	for path, want := range map[string]string{
+		second:                       "450 imports; 200 rows from repo-200; Page 2 of 3",
+		third:                        "450 imports; 50 rows from repo-400; Page 3 of 3",
+		"/imports?page=99&sort=id":   "450 imports; 50 rows from repo-400; Page 3 of 3",
+		"/imports?label=odd%3D1":     "225 of 450 imports; 200 rows from repo-001; Page 1 of 2",
+		"/imports?q=repo-00":         "10 of 450 imports; 10 rows from repo-000; ",
+		"/imports?repository=nosuch": "0 of 450 imports; 0 rows from ; ",
+	} {
+		page := w.load(path)
+		got := fmt.Sprintf("%s; %d rows from %s; %s", page.one("#results").text(), len(page.rows()),
+			page.one("tbody").one(".repository").text(), page.one(".pages").one("span").text())
+		if got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	// A list of the form is short, but has what is filtered by.
+	options := w.load("/imports?repository=repo-449").one("#filter").one("select").all("option")
+	if last := options[len(options)-1]; len(options) != 202 || last.attr("value") != "repo-449" {
+		t.Errorf("%d options, the last is %s", len(options), last.attr("value"))
+	}
+}
+
+// Formats that no import in the other tests has.
+func TestFormats(t *testing.T) {
+	for _, tt := range []struct{ got, want string }{
+		{formatRatio(0.0001), "< 1 %"},
+		{formatRatio(0.9999), "99 %"},
+		{formatSpan(59600 * time.Millisecond), "1 min"},
+		{formatSpan(599 * time.Second), "9 min 59 s"},
+		{formatSpan(601 * time.Second), "10 min"},
+		{formatSpan(25*time.Hour + time.Minute), "1 d 1 h"},
+		{formatSeconds(1e30), "53375995583650 d 7 h"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("got %q, want %q", tt.got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package web
+
+import (
+	"encoding/json"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/go-kit/log/level"
+
+	"lakefs_import_exporter/collector"
+)
+
+// serverJSON is a server as the API has it.
+type serverJSON struct {
+	Name       string `json:"name"`
+	URL        string `json:"url"`
+	Up         bool   `json:"up"`
+	Authorized bool   `json:"authorized"`
+	// ClockSkew may be known and zero.
+	ClockSkew   *float64  `json:"clock_skew_seconds,omitempty"`
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+}
+
+func newServerJSON(v *collector.ServerView) serverJSON {
+	return serverJSON{
+		Name:        v.Name,
+		URL:         v.URL,
+		Up:          v.Up,
+		Authorized:  v.Authorized,
+		ClockSkew:   rounded(v.ClockSkew.Seconds(), v.ClockSkewKnown),
+		PausedUntil: v.PausedUntil,
+	}
+}
+
+// repositoryJSON is a repository as the API has it.
+type repositoryJSON struct {
+	Server       string            `json:"server"`
+	Repository   string            `json:"repository"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	LastImportAt time.Time         `json:"last_import_at,omitzero"`
+	MaxImportAge float64           `json:"max_import_age_seconds,omitempty"`
+	Poll         pollJSON          `json:"poll"`
+}
+
+func newRepositoryJSON(v *collector.RepositoryView) repositoryJSON {
+	return repositoryJSON{
+		Server:       v.Server,
+		Repository:   v.Name,
+		Labels:       v.Labels,
+		LastImportAt: v.LastImport.UTC(),
+		MaxImportAge: v.MaxImportAge.Seconds(),
+		Poll:         newPollJSON(v.PollSuccess(), v.Poll),
+	}
+}
+
+// importJSON is an import as the API has it. What is not known is left out:
+// hence the pointers, for what may be known and zero.
+type importJSON struct {
+	Server           string            `json:"server"`
+	Repository       string            `json:"repository"`
+	Branch           string            `json:"branch"`
+	ID               string            `json:"import_id"`
+	Source           collector.Origin  `json:"source"`
+	Labels           map[string]string `json:"labels,omitempty"`
+	State            collector.State   `json:"state"`
+	IngestedObjects  *int64            `json:"ingested_objects,omitempty"`
+	ExpectedObjects  int64             `json:"expected_objects,omitempty"`
+	Progress         *float64          `json:"progress,omitempty"`
+	ObjectsPerSecond *float64          `json:"objects_per_second,omitempty"`
+	ETASeconds       *float64          `json:"eta_seconds,omitempty"`
+	StartedAt        time.Time         `json:"started_at,omitzero"`
+	UpdatedAt        *time.Time        `json:"updated_at,omitempty"`
+	LastStatusAt     time.Time         `json:"last_status_at,omitzero"`
+	ProgressAt       time.Time         `json:"progress_at,omitzero"`
+	FinishedAt       *time.Time        `json:"finished_at,omitempty"`
+	Commit           *commitJSON       `json:"commit,omitempty"`
+	MetarangeID      string            `json:"metarange_id,omitempty"`
+	Error            string            `json:"error,omitempty"`
+	Poll             pollJSON          `json:"poll"`
+}
+
+type commitJSON struct {
+	ID  string `json:"id"`
+	URL string `json:"url,omitempty"`
+}
+
+type pollJSON struct {
+	Success bool             `json:"success"`
+	Result  collector.Result `json:"result,omitempty"`
+	At      time.Time        `json:"at,omitzero"`
+	Message string           `json:"message,omitempty"`
+}
+
+func newImportJSON(v *collector.ImportView) importJSON {
+	j := importJSON{
+		Server:           v.Server,
+		Repository:       v.Repository,
+		Branch:           v.Branch,
+		ID:               v.ID,
+		Source:           v.Origin,
+		Labels:           v.Labels,
+		State:            v.State,
+		ExpectedObjects:  v.ExpectedObjects,
+		Progress:         rounded(v.Progress()),
+		ObjectsPerSecond: rounded(v.Throughput()),
+		ETASeconds:       rounded(v.ETA()),
+		StartedAt:        v.StartedAt,
+		LastStatusAt:     v.StatusAt.UTC(),
+		ProgressAt:       v.ProgressAt.UTC(),
+		MetarangeID:      v.MetarangeID,
+		Error:            v.ErrorMessage,
+		Poll:             newPollJSON(v.PollSuccess(), v.Poll),
+	}
+	if v.Seen() {
+		j.IngestedObjects = &v.IngestedObjects
+		j.UpdatedAt = &v.UpdateTime
+	}
+	if t, ok := v.FinishedAt(); ok {
+		j.FinishedAt = &t
+	}
+	if v.CommitID != "" {
+		j.Commit = &commitJSON{ID: v.CommitID, URL: v.CommitURL()}
+	}
+	return j
+}
+
+func newPollJSON(success bool, p collector.Poll) pollJSON {
+	return pollJSON{Success: success, Result: p.Result, At: p.At.UTC(), Message: p.Message}
+}
+
+// rounded returns a pointer to f, rounded to four decimals, if ok.
+func rounded(f float64, ok bool) *float64 {
+	if !ok {
+		return nil
+	}
+	f = math.Round(f*1e4) / 1e4
+	return &f
+}
+
+// listJSON is a list of imports as the API has it.
+type listJSON struct {
+	Servers      []serverJSON     `json:"servers"`
+	Repositories []repositoryJSON `json:"repositories"`
+	Imports      []importJSON     `json:"imports"`
+}
+
+// newListJSON returns what f selects of a snapshot.
+func newListJSON(s *collector.Snapshot, f filter) listJSON {
+	return listJSON{
+		Servers:      selected(s.Servers, f.matchesServer, newServerJSON),
+		Repositories: selected(s.Repositories, f.matchesRepository, newRepositoryJSON),
+		Imports:      selected(s.Imports, f.matchesImport, newImportJSON),
+	}
+}
+
+// selected converts those views that are wanted. It never returns nil, which is
+// not a list in JSON.
+func selected[View, JSON any](views []View, wanted func(*View) bool, convert func(*View) JSON) []JSON {
+	all := []JSON{}
+	for i := range views {
+		if wanted(&views[i]) {
+			all = append(all, convert(&views[i]))
+		}
+	}
+	return all
+}
+
+// writeError answers with a message in the format of lakeFS's own API.
+func (h *handler) writeError(w http.ResponseWriter, status int, message string) {
+	h.writeJSON(w, status, struct {
+		Message string `json:"message"`
+	}{message})
+}
+
+func (h *handler) writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		level.Error(h.Logger).Log("msg", "Failed to encode an answer", "err", err)
+		http.Error(w, "The answer could not be encoded.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
+}

@@ -1,0 +1,159 @@
+package web
+
+import (
+	"bytes"
+	"cmp"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// inMemory has next write its answers into memory: see render.
+func inMemory(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		suspendWriteTimeout(w)
+		render(next, r).send(w, r)
+	})
+}
+
+// rendering is an answer in memory. It is a http.ResponseWriter while it is
+// rendered, and does not change after that.
+type rendering struct {
+	header http.Header
+	status int
+	body   blocks
+
+	compress bool           // what is written from now on
+	pipe     *io.PipeWriter // to what compresses; nil if nothing does
+	done     chan struct{}  // closed when everything is compressed
+}
+
+// render has next answer r in memory, compressed if the client accepts gzip: a
+// client that reads slowly keeps nothing but the answer.
+func render(next http.Handler, r *http.Request) *rendering {
+	a := &rendering{header: http.Header{}, compress: acceptsGzip(r.Header)}
+	defer a.close()
+	next.ServeHTTP(a, r)
+	return a
+}
+
+// Header implements http.ResponseWriter.
+func (a *rendering) Header() http.Header { return a.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (a *rendering) WriteHeader(status int) { a.status = cmp.Or(a.status, status) }
+
+// Write implements http.ResponseWriter.
+func (a *rendering) Write(p []byte) (int, error) {
+	if a.compress && a.header.Get("Content-Range") == "" {
+		a.compress = false
+		a.startGzip()
+	}
+	if a.pipe != nil {
+		return a.pipe.Write(p)
+	}
+	return a.body.Write(p)
+}
+
+var gzipWriters = sync.Pool{New: func() any {
+	// Higher levels take longer than all the rest of a scrape, and so does
+	// compress/gzip.
+	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the only error is a bad level
+	return w
+}}
+
+// startGzip has the rest of the body compressed, beside the handler that writes it.
+func (a *rendering) startGzip() {
+	a.header.Set("Content-Encoding", "gzip")
+	from, to := io.Pipe()
+	a.pipe, a.done = to, make(chan struct{})
+	go func() {
+		defer close(a.done)
+		w, _ := gzipWriters.Get().(*gzip.Writer)
+		defer gzipWriters.Put(w)
+		w.Reset(&a.body)
+		_, _ = io.CopyBuffer(w, from, make([]byte, blockBytes)) // neither side fails
+		_ = w.Close()
+	}()
+}
+
+func (a *rendering) close() {
+	if a.pipe != nil {
+		_ = a.pipe.Close()
+		<-a.done
+	}
+}
+
+// send sends the answer to the client of r. The server's WriteTimeout is that of
+// reading it, however long it took to render.
+func (a *rendering) send(w http.ResponseWriter, r *http.Request) {
+	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(server.WriteTimeout))
+	}
+	header := w.Header()
+	for name, values := range a.header {
+		header[name] = slices.Concat(header[name], values)
+	}
+	header.Add("Vary", "Accept-Encoding")
+	if size := a.body.size(); size > 0 { // not for HEAD and 304
+		header.Set("Content-Length", strconv.Itoa(size))
+	}
+	w.WriteHeader(cmp.Or(a.status, http.StatusOK))
+	for _, block := range a.body {
+		if _, err := w.Write(block); err != nil { //nolint:gosec // G705: the handler has escaped it
+			return // the client hung up
+		}
+	}
+}
+
+// suspendWriteTimeout lets a request take as long as it needs.
+func suspendWriteTimeout(w http.ResponseWriter) {
+	// Not every writer in tests has deadlines.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+}
+
+// acceptsGzip reports whether the client says it can read gzip.
+func acceptsGzip(header http.Header) bool {
+	for part := range strings.SplitSeq(strings.Join(header.Values("Accept-Encoding"), ","), ",") {
+		coding, params, err := mime.ParseMediaType(part)
+		if err != nil || coding != "gzip" {
+			continue
+		}
+		weight, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
+		return err == nil && weight > 0
+	}
+	return false
+}
+
+// blocks are bytes in memory. They grow without being copied.
+type blocks [][]byte
+
+const blockBytes = 64 << 10
+
+// Write implements io.Writer.
+func (b *blocks) Write(p []byte) (int, error) {
+	last := len(*b) - 1
+	switch {
+	case last >= 0 && len(p) <= cap((*b)[last])-len((*b)[last]):
+		(*b)[last] = append((*b)[last], p...)
+	case len(p) < blockBytes:
+		*b = append(*b, append(make([]byte, 0, blockBytes), p...))
+	default:
+		*b = append(*b, bytes.Clone(p)) // which does not zero it first
+	}
+	return len(p), nil
+}
+
+func (b blocks) size() (size int) {
+	for _, block := range b {
+		size += len(block)
+	}
+	return size
+}
