@@ -375,7 +375,7 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 	c.probe(ctx, s, request, &v, &server)
 	v.now, v.client = c.now(), s.client()
 	v.StartedAt, _ = lakefs.StartTime(key.ID)
-	v.derive(nil)
+	v.State = stateOf(v.Observation, v.NoProgressAfter, v.ExpectedObjects)
 	return &Snapshot{At: v.now, Servers: []ServerView{server}, Imports: []ImportView{v}, finishedFor: math.MaxInt64}
 }
 

@@ -4,7 +4,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"bufio"
-	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -210,22 +209,16 @@ func (s *Snapshot) shownImports() []ImportView {
 
 // countStates counts the imports of every repository that has any, by state.
 func (s *Snapshot) countStates() []countView {
-	type repository struct{ server, name string }
-	counts := map[repository]map[State]int{}
-	for i := range s.Imports {
-		v := &s.Imports[i]
-		r := repository{v.Server, v.Repository}
-		if counts[r] == nil {
-			counts[r] = map[State]int{}
-		}
-		counts[r][v.State]++
-	}
+	states := slices.Sorted(slices.Values(States()))
 	var views []countView
-	for _, r := range slices.SortedFunc(maps.Keys(counts), func(a, b repository) int {
-		return cmp.Or(cmp.Compare(a.server, b.server), cmp.Compare(a.name, b.name))
-	}) {
-		for _, state := range slices.Sorted(slices.Values(States())) {
-			views = append(views, countView{counts[r][state], []seriesLabel{{"repository", r.name}, {"server", r.server}, {"state", string(state)}}})
+	for i, first := 0, 0; i < len(s.Imports); first = i {
+		counts := map[State]int{}
+		server, repository := s.Imports[first].Server, s.Imports[first].Repository
+		for ; i < len(s.Imports) && s.Imports[i].Server == server && s.Imports[i].Repository == repository; i++ {
+			counts[s.Imports[i].State]++
+		}
+		for _, state := range states {
+			views = append(views, countView{counts[state], []seriesLabel{{"repository", repository}, {"server", server}, {"state", string(state)}}})
 		}
 	}
 	return views

@@ -253,24 +253,24 @@ func appendSample(samples []sample, s sample) []sample {
 	return append(samples, s)
 }
 
-// throughput returns the objects ingested in a second: over the statuses of
-// the last five minutes, or where there are none, and for a finished import,
-// on average since the start. It returns false where that cannot be told.
-func throughput(o *Observation, startedAt time.Time, samples []sample, now time.Time) (float64, bool) {
-	if !o.Seen() {
+// recentThroughput returns the objects ingested in a second over the statuses of
+// the last five minutes, and false where that cannot be told.
+func recentThroughput(samples []sample, now time.Time) (float64, bool) {
+	for len(samples) > 0 && now.Sub(samples[0].at) > throughputWindow {
+		samples = samples[1:]
+	}
+	n := len(samples)
+	if n < 2 || !samples[n-1].at.After(samples[0].at) {
 		return 0, false
 	}
-	if !o.Finished() {
-		for len(samples) > 0 && now.Sub(samples[0].at) > throughputWindow {
-			samples = samples[1:]
-		}
-		if n := len(samples); n >= 2 && samples[n-1].at.After(samples[0].at) {
-			grown := samples[n-1].objects - samples[0].objects
-			return float64(max(0, grown)) / samples[n-1].at.Sub(samples[0].at).Seconds(), true
-		}
-	}
-	// Both ends by lakeFS's clock: the ID's time, and that of the last heartbeat.
-	if startedAt.IsZero() || !o.UpdateTime.After(startedAt) {
+	grown := samples[n-1].objects - samples[0].objects
+	return float64(max(0, grown)) / samples[n-1].at.Sub(samples[0].at).Seconds(), true
+}
+
+// average returns the objects ingested in a second on average since the start,
+// and false where that cannot be told. Both ends are by lakeFS's clock.
+func (o *Observation) average(startedAt time.Time) (float64, bool) {
+	if !o.Seen() || startedAt.IsZero() || !o.UpdateTime.After(startedAt) {
 		return 0, false
 	}
 	return float64(o.IngestedObjects) / o.UpdateTime.Sub(startedAt).Seconds(), true

@@ -51,17 +51,11 @@ type ImportView struct {
 
 	// block are the labels of the import's series as the text format has them,
 	// without the closing brace.
-	block           string
-	now             time.Time
-	client          *lakefs.Client // nil if the server is not configured
-	throughput      float64
-	throughputKnown bool
-}
-
-// derive fills in what follows from the rest of v, and from samples.
-func (v *ImportView) derive(samples []sample) {
-	v.State = stateOf(v.Observation, v.NoProgressAfter, v.ExpectedObjects)
-	v.throughput, v.throughputKnown = throughput(v.Observation, v.StartedAt, samples, v.now)
+	block       string
+	now         time.Time
+	client      *lakefs.Client // nil if the server is not configured
+	recent      float64        // objects per second of late
+	recentKnown bool
 }
 
 // SecondsSinceUpdate returns the age of the heartbeat in seconds, by lakeFS's
@@ -86,7 +80,10 @@ func (v *ImportView) PollSuccess() bool {
 // Throughput returns the objects ingested in a second, and false if that
 // cannot be told.
 func (v *ImportView) Throughput() (objectsPerSecond float64, ok bool) {
-	return v.throughput, v.throughputKnown
+	if v.recentKnown {
+		return v.recent, true
+	}
+	return v.average(v.StartedAt)
 }
 
 // Progress returns how much of the expected objects is ingested, from 0 to 1,

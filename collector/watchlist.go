@@ -34,6 +34,7 @@ type watchlist struct {
 type entry struct {
 	*description
 	seen    *Observation // never nil, and never changed: a poll makes a new one
+	state   State        // of seen
 	poll    Poll
 	samples []sample
 	// polledAt is when the newest request for the import ended: the longest ago
@@ -139,11 +140,11 @@ func (w *watchlist) update(key Key) {
 			e = &entry{seen: unseen}
 		}
 		delete(w.departed, key)
-		e.description = w.describe(imp, origin)
+		w.describe(e, imp, origin)
 		w.entries[key] = e
 		w.counters.watched(key.Server, key.Repository)
 	case e.origin != origin || !e.equal(imp):
-		e.description = w.describe(imp, origin)
+		w.describe(e, imp, origin)
 	}
 }
 
@@ -179,10 +180,16 @@ func (w *watchlist) sortOne(key Key) {
 	}
 }
 
-func (w *watchlist) describe(imp *Import, origin Origin) *description {
-	d := &description{Import: imp, origin: origin, block: w.block(imp)}
-	d.startedAt, _ = lakefs.StartTime(imp.ID)
-	return d
+// describe makes e an entry of imp.
+func (w *watchlist) describe(e *entry, imp *Import, origin Origin) {
+	e.description = &description{Import: imp, origin: origin, block: w.block(imp)}
+	e.startedAt, _ = lakefs.StartTime(imp.ID)
+	e.observe(e.seen)
+}
+
+// observe makes seen what is known of e.
+func (e *entry) observe(seen *Observation) {
+	e.seen, e.state = seen, stateOf(seen, e.NoProgressAfter, e.ExpectedObjects)
 }
 
 // register adds or replaces a registered import. It returns whether the import
@@ -305,10 +312,10 @@ func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus, again b
 	}
 	switch p.Result {
 	case resultSuccess:
-		e.seen = e.seen.withStatus(status, p.At)
+		e.observe(e.seen.withStatus(status, p.At))
 		e.samples = appendSample(e.samples, sample{at: p.At, objects: e.seen.IngestedObjects})
 	case resultNotFound:
-		e.seen = e.seen.withNotFound(p.At)
+		e.observe(e.seen.withNotFound(p.At))
 	default:
 		return
 	}
@@ -488,11 +495,14 @@ func (e *entry) view(v *ImportView, now time.Time, client *lakefs.Client) {
 		Import:      e.Import,
 		Observation: e.seen,
 		Origin:      e.origin,
+		State:       e.state,
 		Poll:        e.poll,
 		StartedAt:   e.startedAt,
 		block:       e.block,
 		now:         now,
 		client:      client,
 	}
-	v.derive(e.samples)
+	if !e.seen.Finished() {
+		v.recent, v.recentKnown = recentThroughput(e.samples, now)
+	}
 }

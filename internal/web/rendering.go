@@ -3,7 +3,6 @@ package web
 import (
 	"bytes"
 	"cmp"
-	"io"
 	"mime"
 	"net/http"
 	"slices"
@@ -30,9 +29,9 @@ type rendering struct {
 	status int
 	body   blocks
 
-	compress bool           // what is written from now on
-	pipe     *io.PipeWriter // to what compresses; nil if nothing does
-	done     chan struct{}  // closed when everything is compressed
+	compress bool          // what is written from now on
+	chunks   chan *[]byte  // to be compressed; nil if nothing is
+	done     chan struct{} // closed when everything is compressed
 }
 
 // render has next answer r in memory, compressed if the client accepts gzip: a
@@ -56,10 +55,13 @@ func (a *rendering) Write(p []byte) (int, error) {
 		a.compress = false
 		a.startGzip()
 	}
-	if a.pipe != nil {
-		return a.pipe.Write(p)
+	if a.chunks == nil {
+		return a.body.Write(p)
 	}
-	return a.body.Write(p)
+	chunk, _ := chunks.Get().(*[]byte)
+	*chunk = append((*chunk)[:0], p...)
+	a.chunks <- chunk
+	return len(p), nil
 }
 
 var gzipWriters = sync.Pool{New: func() any {
@@ -69,24 +71,31 @@ var gzipWriters = sync.Pool{New: func() any {
 	return w
 }}
 
+// maxChunks is how far the handler may be ahead of what compresses its answer.
+const maxChunks = 8
+
+var chunks = sync.Pool{New: func() any { return new([]byte) }}
+
 // startGzip has the rest of the body compressed, beside the handler that writes it.
 func (a *rendering) startGzip() {
 	a.header.Set("Content-Encoding", "gzip")
-	from, to := io.Pipe()
-	a.pipe, a.done = to, make(chan struct{})
+	a.chunks, a.done = make(chan *[]byte, maxChunks), make(chan struct{})
 	go func() {
 		defer close(a.done)
 		w, _ := gzipWriters.Get().(*gzip.Writer)
 		defer gzipWriters.Put(w)
 		w.Reset(&a.body)
-		_, _ = io.CopyBuffer(w, from, make([]byte, blockBytes)) // neither side fails
+		for chunk := range a.chunks {
+			_, _ = w.Write(*chunk) // into memory
+			chunks.Put(chunk)
+		}
 		_ = w.Close()
 	}()
 }
 
 func (a *rendering) close() {
-	if a.pipe != nil {
-		_ = a.pipe.Close()
+	if a.chunks != nil {
+		close(a.chunks)
 		<-a.done
 	}
 }
