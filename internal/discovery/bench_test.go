@@ -16,10 +16,9 @@ const benchRepositories, benchImports, benchOthers = 1000, 10_000, 1_000_000
 // other rows. pages/op are read by PostgreSQL, whose own time is in ns/op.
 func BenchmarkPostgres(b *testing.B) {
 	c := postgresCluster(b)
-	database := c.newDatabase(b)
-	c.exec(b, "lakefs", database, filler(benchRepositories, benchImports, benchOthers), "ANALYZE kv")
-	_, pages := explain(b, c.connect(b, c.exporterDSN(database)))
-	benchmark(b, newPostgres(b, c.exporterDSN(database)))
+	c.exec(b, "lakefs", "TRUNCATE kv", filler(benchRepositories, benchImports, benchOthers), "ANALYZE kv")
+	_, pages := c.plan(b)
+	benchmark(b, newPostgres(b, c.exporterDSN()))
 	b.ReportMetric(float64(pages), "pages/op")
 }
 

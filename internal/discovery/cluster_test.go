@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -20,12 +21,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A cluster is a real PostgreSQL, for all tests of this package. Where it has
-// its programs: Debian's package postgresql.
+// A cluster is a real PostgreSQL, one for all tests of this package, with lakeFS's
+// table and the exporter's view in a database kv.
 type cluster struct {
 	bin, dir, port string
 	process        *exec.Cmd
-	databases      int
+	stdin          io.WriteCloser
 }
 
 const password = "s3cr3t+pass/word"
@@ -35,8 +36,7 @@ var shared *cluster // started by the first test that needs it
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared != nil {
-		shared.stop()
-		_ = os.RemoveAll(shared.dir)
+		shared.stop("")
 	}
 	os.Exit(code)
 }
@@ -56,29 +56,32 @@ func postgresCluster(t testing.TB) *cluster {
 		return shared
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if path, err := exec.LookPath("initdb"); err == nil {
-		found = append(found, path)
-	}
 	if len(found) == 0 {
 		needs(t, "PostgreSQL (Debian: postgresql)")
 	}
-	dir, err := os.MkdirTemp("", "discovery")
+	dir, err := os.MkdirTemp("", "discovery") //nolint:usetesting // for more than one test
 	must(t, err)
 	c := &cluster{bin: filepath.Dir(found[len(found)-1]), dir: dir, port: freePort(t)}
-	shared = c
-	if attr := c.credential(); attr != nil {
+	if attr := credential(); attr != nil {
 		must(t, os.Chown(dir, int(attr.Credential.Uid), int(attr.Credential.Gid)))
 	}
 	data := filepath.Join(dir, "data")
-	if out, err := c.command("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync").CombinedOutput(); err != nil {
+	initdb := exec.Command(filepath.Join(c.bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	initdb.Dir, initdb.SysProcAttr = dir, credential()
+	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	const access = "host all postgres 127.0.0.1/32 trust\nhost all lakefs 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 	must(t, os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(access), 0o644))
+	create := exec.Command(filepath.Join(c.bin, "postgres"), "--single", "-D", data, "postgres")
+	create.Dir, create.SysProcAttr = dir, credential()
+	create.Stdin = strings.NewReader("CREATE ROLE lakefs LOGIN CREATEROLE\nCREATE DATABASE kv OWNER lakefs\n")
+	if out, err := create.CombinedOutput(); err != nil {
+		t.Fatalf("postgres --single: %v\n%s", err, out)
+	}
 	c.start(t)
-	c.exec(t, "postgres", "postgres", "CREATE ROLE lakefs LOGIN CREATEROLE", "CREATE DATABASE kv OWNER lakefs")
-	c.exec(t, "lakefs", "kv", kvTable, c.script(t),
-		fmt.Sprintf("ALTER ROLE lakefs_import_exporter PASSWORD '%s'", password))
+	shared = c
+	c.exec(t, "lakefs", kvTable, c.script(t), fmt.Sprintf("ALTER ROLE lakefs_import_exporter PASSWORD '%s'", password))
 	return c
 }
 
@@ -102,12 +105,9 @@ func (c *cluster) script(t testing.TB) string {
 
 // credential is of the user postgres where the test is root's: PostgreSQL
 // refuses to be that.
-func (c *cluster) credential() *syscall.SysProcAttr {
-	if os.Getuid() != 0 {
-		return nil
-	}
+func credential() *syscall.SysProcAttr {
 	u, err := user.Lookup("postgres")
-	if err != nil {
+	if err != nil || os.Getuid() != 0 {
 		return nil
 	}
 	uid, _ := strconv.Atoi(u.Uid)
@@ -115,23 +115,22 @@ func (c *cluster) credential() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
-func (c *cluster) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(filepath.Join(c.bin, name), args...)
-	cmd.Dir, cmd.SysProcAttr = c.dir, c.credential()
-	return cmd
-}
-
+// start starts PostgreSQL, under a shell that stops it at the end of its input, so
+// also when this process dies; a fuzzing worker ends without TestMain's end. If
+// the input is empty, the shell removes the folder, too.
 func (c *cluster) start(t testing.TB) {
 	t.Helper()
-	c.process = c.command("postgres", "-D", filepath.Join(c.dir, "data"), "-p", c.port, "-k", "",
+	const script = `"$@" >>"$0/log" 2>&1 & read keep; kill -INT $!; wait; test "$keep" || rm -rf "$0"`
+	c.process = exec.Command("sh", "-c", script, c.dir,
+		filepath.Join(c.bin, "postgres"), "-D", filepath.Join(c.dir, "data"), "-p", c.port, "-k", "",
 		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=256MB", "-c", "max_wal_size=4GB")
-	log, err := os.OpenFile(filepath.Join(c.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	c.process.Dir, c.process.SysProcAttr = c.dir, credential()
+	var err error
+	c.stdin, err = c.process.StdinPipe()
 	must(t, err)
-	defer log.Close()
-	c.process.Stdout, c.process.Stderr = log, log
 	must(t, c.process.Start())
 	eventually(t, "PostgreSQL is up", func() bool {
-		conn, err := pgx.Connect(t.Context(), c.dsn("postgres", "postgres"))
+		conn, err := pgx.Connect(t.Context(), c.dsn("postgres"))
 		if err != nil {
 			return false
 		}
@@ -139,32 +138,31 @@ func (c *cluster) start(t testing.TB) {
 	})
 }
 
-// stop ends PostgreSQL and all connections to it.
-func (c *cluster) stop() {
-	_ = c.process.Process.Signal(syscall.SIGINT)
+// stop ends PostgreSQL and all connections to it. With input, its data is kept.
+func (c *cluster) stop(input string) {
+	_, _ = io.WriteString(c.stdin, input)
+	_ = c.stdin.Close()
 	_ = c.process.Wait()
 }
 
-func (c *cluster) dsn(user, database string) string {
-	return fmt.Sprintf("host=127.0.0.1 port=%s user=%s dbname=%s sslmode=disable", c.port, user, database)
+func (c *cluster) dsn(user string) string {
+	return fmt.Sprintf("host=127.0.0.1 port=%s user=%s password=%s dbname=kv sslmode=disable", c.port, user, password)
 }
 
 // exporterDSN is how the exporter connects.
-func (c *cluster) exporterDSN(database string) string {
-	return c.dsn("lakefs_import_exporter", database) + " password=" + password
-}
+func (c *cluster) exporterDSN() string { return c.dsn("lakefs_import_exporter") }
 
-func (c *cluster) connect(t testing.TB, dsn string) *pgx.Conn {
+func (c *cluster) connect(t testing.TB, user string) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), dsn)
+	conn, err := pgx.Connect(t.Context(), c.dsn(user))
 	must(t, err)
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
 }
 
-func (c *cluster) exec(t testing.TB, user, database string, statements ...string) {
+func (c *cluster) exec(t testing.TB, user string, statements ...string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), c.dsn(user, database))
+	conn, err := pgx.Connect(t.Context(), c.dsn(user))
 	must(t, err)
 	defer conn.Close(t.Context())
 	for _, statement := range statements {
@@ -174,37 +172,19 @@ func (c *cluster) exec(t testing.TB, user, database string, statements ...string
 	}
 }
 
-// newDatabase returns the name of a database with an empty table kv and the view.
-func (c *cluster) newDatabase(t testing.TB) string {
+// set replaces all rows of lakeFS's table.
+func (c *cluster) set(t testing.TB, rows []row) {
 	t.Helper()
-	c.databases++
-	name := fmt.Sprintf("test%d", c.databases)
-	c.exec(t, "postgres", "postgres", fmt.Sprintf("CREATE DATABASE %s TEMPLATE kv OWNER lakefs", name))
-	t.Cleanup(func() {
-		conn, err := pgx.Connect(context.Background(), c.dsn("postgres", "postgres"))
-		if err == nil {
-			defer conn.Close(context.Background())
-			_, err = conn.Exec(context.Background(), fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name))
-		}
-		if err != nil {
-			t.Error(err)
-		}
-	})
-	return name
-}
-
-// A row of lakeFS's key-value store.
-type row struct{ partition, key, value []byte }
-
-func (c *cluster) insert(t testing.TB, database string, rows []row) {
-	t.Helper()
-	conn := c.connect(t, c.dsn("lakefs", database))
-	_, err := conn.CopyFrom(t.Context(), pgx.Identifier{"kv"}, []string{"partition_key", "key", "value"},
+	c.exec(t, "lakefs", "DELETE FROM kv")
+	_, err := c.connect(t, "lakefs").CopyFrom(t.Context(), pgx.Identifier{"kv"}, []string{"partition_key", "key", "value"},
 		pgx.CopyFromSlice(len(rows), func(n int) ([]any, error) {
 			return []any{rows[n].partition, rows[n].key, rows[n].value}, nil
 		}))
 	must(t, err)
 }
+
+// A row of lakeFS's key-value store.
+type row struct{ partition, key, value []byte }
 
 // recordedRows returns rows of a real lakeFS: all that were recorded, where they
 // are (LAKEFS_RECORDINGS, or beside the repository), and a sample of them else.
@@ -221,16 +201,14 @@ func recordedRows(t testing.TB) []row {
 	must(t, err)
 	var rows []row
 	for _, record := range records[1:] {
-		rows = append(rows, row{unhex(t, record[0]), unhex(t, record[1]), unhex(t, record[2])})
+		var fields [3][]byte
+		for n := range fields {
+			fields[n], err = hex.DecodeString(record[n])
+			must(t, err)
+		}
+		rows = append(rows, row{fields[0], fields[1], fields[2]})
 	}
 	return rows
-}
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	must(t, err)
-	return b
 }
 
 // importsOf returns REPOSITORY/ID of every import in rows, read without

@@ -8,8 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"regexp"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/rs/xid"
@@ -156,6 +159,31 @@ func startKey(id string) string {
 		return ""
 	}
 	return id
+}
+
+// networkReason tells what kind of network error err is, "" if it is none. Neither
+// it nor its callers quote a library or a server: these quote hosts and users, and
+// what they were sent.
+func networkReason(err error) string {
+	var (
+		dnsErr *net.DNSError
+		netErr net.Error
+		errno  syscall.Errno
+	)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled.Error()
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return "timeout"
+	case errors.As(err, &dnsErr):
+		return "no such host"
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the server closed the connection"
+	default:
+		return ""
+	}
 }
 
 // TODO: lakefs.ValidateID replaces it.

@@ -1,15 +1,14 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -218,40 +217,24 @@ var dynamoDBErrors = map[string]string{
 	"AccessDeniedException":                  "permission denied, see deploy/lakefs/dynamodb-policy.json",
 	"ExpiredTokenException":                  "the credentials have expired",
 	"InvalidSignatureException":              "wrong credentials, or a wrong clock",
-	"MissingAuthenticationTokenException":    "no credentials",
 	"ProvisionedThroughputExceededException": "throttled",
-	"RequestLimitExceeded":                   "throttled",
 	"ResourceNotFoundException":              "no such table",
 	"ThrottlingException":                    "throttled",
 	"UnrecognizedClientException":            "wrong credentials",
 }
 
-// dynamoDBReason tells what kind of error err is, without what a server or the
-// SDK says: that may quote what they were sent.
+// dynamoDBReason tells what kind of error err is.
 func dynamoDBReason(err error) string {
 	var (
 		apiErr  smithy.APIError
 		httpErr *awshttp.ResponseError
-		dnsErr  *net.DNSError
-		netErr  net.Error
-		errno   syscall.Errno
 	)
 	switch {
 	case errors.As(err, &apiErr) && dynamoDBErrors[apiErr.ErrorCode()] != "":
 		return dynamoDBErrors[apiErr.ErrorCode()]
-	case errors.Is(err, context.Canceled):
-		return context.Canceled.Error()
-	case errors.Is(err, context.DeadlineExceeded):
-		return "timeout"
 	case errors.As(err, &httpErr) && httpErr.HTTPStatusCode() >= http.StatusMultipleChoices:
-		return fmt.Sprintf("HTTP status %d %s", httpErr.HTTPStatusCode(), http.StatusText(httpErr.HTTPStatusCode()))
-	case errors.As(err, &dnsErr):
-		return "no such host"
-	case errors.As(err, &errno):
-		return errno.Error()
-	case errors.As(err, &netErr) && netErr.Timeout():
-		return "timeout"
+		return fmt.Sprintf("HTTP status %d", httpErr.HTTPStatusCode())
 	default:
-		return "no valid answer, or no credentials were found"
+		return cmp.Or(networkReason(err), "no valid answer, or no credentials were found")
 	}
 }

@@ -18,10 +18,9 @@ func FuzzRow(f *testing.F) {
 	f.Add("my-repo", "\xff", []byte("2\x14"+uid))
 	f.Add("My Repo\x00", "a/b", []byte("\x08\x32\x14\x32\x14"+uid+"\x32\x7f"))
 	c := postgresCluster(f)
-	database := c.newDatabase(f)
 	var rows []row
 	sources := map[string]discovery.Source{
-		"postgres": newPostgres(f, c.exporterDSN(database)),
+		"postgres": newPostgres(f, c.exporterDSN()),
 		"dynamodb": newDynamoDB(f, fakeDynamoDB(f, func(_ http.ResponseWriter, _ *http.Request, q query) []row { return in(rows, q) })),
 	}
 	repositoryPattern := regexp.MustCompile(`^[a-z0-9][a-z0-9-]{2,62}$`)
@@ -35,8 +34,7 @@ func FuzzRow(f *testing.F) {
 		rows = append(good.rows(id),
 			row{[]byte("graveler"), []byte("repos/" + repository), append([]byte{}, value...)},
 			row{[]byte(repository + "-" + uid), []byte("imports/" + importID), []byte{}})
-		c.exec(t, "lakefs", database, "TRUNCATE kv")
-		c.insert(t, database, rows)
+		c.set(t, rows)
 		for name, source := range sources {
 			set, err := refresh(t, source, discovery.Options{})
 			if err != nil {

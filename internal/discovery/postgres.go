@@ -1,12 +1,12 @@
 package discovery
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"regexp"
 	"strings"
@@ -82,17 +82,24 @@ func (p *postgres) List(ctx context.Context, found func(Import)) error {
 		}
 		found(Import{repository, string(values[1])})
 	}
-	if _, err := rows.Close(); err != nil {
+	if _, err = rows.Close(); err == nil {
+		// Otherwise PostgreSQL's statistics would count a rollback, and no query.
+		_, err = conn.Exec(ctx, "COMMIT").ReadAll()
+	}
+	if err != nil {
 		return fmt.Errorf("postgres: query: %s", postgresReason(err))
 	}
 	return nil
 }
 
 // begin begins a transaction that can only read, and that PostgreSQL itself ends
-// at ctx's deadline. As SET LOCAL, not as startup parameters: connection poolers
-// refuse those. The statement is too short to be worth compiling (jit).
+// at ctx's deadline. Where statistics are old, the planner takes the query for a
+// hundred times what it is: it would compile it (jit) for seconds, and scan
+// sequentially. As SET LOCAL, not as startup parameters: connection poolers refuse
+// those.
 func begin(ctx context.Context, conn *pgconn.PgConn) error {
-	const statements = "BEGIN READ ONLY; SET LOCAL jit = off; SET LOCAL statement_timeout = %d"
+	const statements = `BEGIN READ ONLY; SET LOCAL jit = off; SET LOCAL enable_seqscan = off;
+		SET LOCAL statement_timeout = %d`
 	timeout := maxRefreshTime
 	if deadline, ok := ctx.Deadline(); ok {
 		timeout = time.Until(deadline)
@@ -165,34 +172,18 @@ var sqlStates = map[string]string{
 	"57P03": "the server is starting up or shutting down",
 }
 
-// postgresReason tells what kind of error err is. pgconn's texts have hosts and
-// users in them, and a server can put into its messages whatever it was sent.
+// postgresReason tells what kind of error err is.
 func postgresReason(err error) string {
 	var (
 		pgErr   *pgconn.PgError
 		certErr *tls.CertificateVerificationError
-		dnsErr  *net.DNSError
-		errno   syscall.Errno
 	)
 	switch {
 	case errors.As(err, &pgErr) && sqlStatePattern.MatchString(pgErr.Code):
-		if text := sqlStates[pgErr.Code]; text != "" {
-			return text
-		}
-		return "SQLSTATE " + pgErr.Code
-	case errors.Is(err, context.Canceled):
-		return context.Canceled.Error()
-	case pgconn.Timeout(err):
-		return "timeout"
+		return cmp.Or(sqlStates[pgErr.Code], "SQLSTATE "+pgErr.Code)
 	case errors.As(err, &certErr):
 		return "the server's certificate was not accepted"
-	case errors.As(err, &dnsErr):
-		return "no such host"
-	case errors.As(err, &errno):
-		return errno.Error()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the server closed the connection"
 	default:
-		return "the server does not speak as the DSN says (TLS, authentication, PostgreSQL's protocol)"
+		return cmp.Or(networkReason(err), "the server does not speak as the DSN says (TLS, authentication, protocol)")
 	}
 }
