@@ -1,0 +1,97 @@
+package collector
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+)
+
+// Discovery finds the imports of a server, no matter who started them.
+type Discovery interface {
+	// Run hands over the result of each refresh until ctx is done: all imports
+	// to watch, distinct and of the server, and how many were left out because
+	// there are too many; or why the refresh failed.
+	Run(ctx context.Context, refreshed func(found []Import, dropped int, err error))
+	// Describe returns how an import of the server is to be watched, and false
+	// if it is not.
+	Describe(repository, id string) (Import, bool)
+}
+
+// DiscoveryView is how the discovery of a server stands.
+type DiscoveryView struct {
+	// LastSuccess is when a refresh last succeeded; zero if none did.
+	LastSuccess time.Time
+	// Found is how many imports it found, and Dropped how many it left out
+	// because there are too many.
+	Found, Dropped int
+	// Error is why the newest refresh failed; empty if it did not.
+	Error string
+}
+
+// discoverer keeps the imports that a server's Discovery finds watched, beside
+// the scrapes.
+type discoverer struct {
+	now    func() time.Time
+	logger log.Logger
+	count  func(err error) // counts a refresh
+	watch  func(d Discovery, found []Import, dropped int)
+
+	mu   sync.Mutex
+	stop context.CancelFunc // ends what runs; nil if nothing does
+	view DiscoveryView
+}
+
+// apply runs d, which may be nil, in the place of what ran before. What that
+// found stays watched until the first refresh of d.
+func (r *discoverer) apply(d Discovery) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop != nil {
+		r.stop()
+		r.stop = nil
+	}
+	if d == nil {
+		r.view = DiscoveryView{}
+		r.watch(nil, nil, 0)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	go d.Run(ctx, func(found []Import, dropped int, err error) { r.refreshed(ctx, d, found, dropped, err) })
+}
+
+// refreshed takes over the result of a refresh. A failed one drops nothing.
+func (r *discoverer) refreshed(ctx context.Context, d Discovery, found []Import, dropped int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ctx.Err() != nil {
+		return // another one runs
+	}
+	r.count(err)
+	before := r.view
+	if err != nil {
+		r.view.Error = err.Error()
+		if before.Error != r.view.Error {
+			level.Warn(r.logger).Log("msg", "Discovery fails; keeping the imports found before", "err", err)
+		}
+		return
+	}
+	r.view = DiscoveryView{LastSuccess: r.now(), Found: len(found), Dropped: dropped}
+	if before.Error != "" || before.LastSuccess.IsZero() {
+		level.Info(r.logger).Log("msg", "Discovery succeeds", "imports", len(found))
+	}
+	if dropped > 0 && before.Dropped == 0 {
+		level.Warn(r.logger).Log("msg", "Discovery leaves out the oldest imports (see max_imports)", "imports", len(found), "dropped", dropped)
+	}
+	r.watch(d, found, dropped)
+}
+
+// now returns how the discovery stands, and false if there is none.
+func (r *discoverer) state() (DiscoveryView, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.view, r.stop != nil
+}
