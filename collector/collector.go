@@ -103,6 +103,7 @@ type Collector struct {
 type polledServer struct {
 	*poller
 	*serverStatus
+	*discoverer
 	name string
 }
 
@@ -146,7 +147,8 @@ func (c *Collector) Close() error {
 	defer c.applying.Unlock()
 	c.stopFiles()
 	for _, s := range c.allServers() {
-		s.close()
+		s.discoverer.close()
+		s.poller.close()
 	}
 	return c.persist.close()
 }
@@ -177,13 +179,15 @@ func (c *Collector) applyServers(settings []Server) map[string]*polledServer {
 		if s == nil {
 			s = c.newServer(set)
 		} else {
-			s.apply(set)
+			s.poller.apply(set)
 		}
 		servers[set.Name] = s
+		s.discoverer.apply(set.Discovery)
 	}
 	for name, s := range c.servers {
 		if servers[name] == nil {
-			s.close()
+			s.discoverer.apply(nil)
+			s.poller.close()
 			c.counters.removeServer(name)
 		}
 	}
@@ -201,6 +205,13 @@ func (c *Collector) newServer(set Server) *polledServer {
 		} else {
 			c.watch.record(t.key(set.Name), a.poll(), a.status, again)
 		}
+	}
+	s.discoverer = &discoverer{
+		now: c.now, logger: logger,
+		add: func() func(error) { return c.counters.addDiscovery(set.Name) },
+		found: func(d Discovery, found []Import, dropped int) {
+			c.watch.setDiscovered(set.Name, d, filter(c.shard, found, importName), dropped == 0, c.now())
+		},
 	}
 	return s
 }
@@ -465,6 +476,7 @@ func (c *Collector) allServers() []*polledServer {
 func (s *polledServer) view() ServerView {
 	v := ServerView{Name: s.name, URL: s.client().EndpointURL(), PausedUntil: s.pause().UTC()}
 	v.Up, v.Authorized, v.ClockSkew, v.ClockSkewKnown = s.serverStatus.now()
+	v.Discovery = s.discoverer.view()
 	return v
 }
 

@@ -16,6 +16,7 @@ type counters struct {
 	pollDuration  *prometheus.HistogramVec
 	polls         *prometheus.CounterVec
 	storageErrors prometheus.Counter
+	refreshes     *prometheus.CounterVec
 
 	finishedImports *prometheus.CounterVec
 	ingestedObjects *prometheus.CounterVec
@@ -50,6 +51,10 @@ func newCounters(reg prometheus.Registerer) *counters {
 			Name: "lakefs_import_exporter_storage_errors_total",
 			Help: "Attempts to write to the storage that failed.",
 		}),
+		refreshes: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "lakefs_import_exporter_discovery_refreshes_total",
+			Help: "Refreshes of the imports discovered in lakeFS's database, by how they ended.",
+		}, []string{"server", "result"}),
 		finishedImports: factory.NewCounterVec(prometheus.CounterOpts{
 			Name: "lakefs_imports_finished_total",
 			Help: "Imports that finished while they were watched, by outcome.",
@@ -117,11 +122,24 @@ func (m *counters) addServer(name string) (polled func(d time.Duration, result R
 	}
 }
 
+// addDiscovery makes the series of a server's discovery exist from the start. It
+// returns a function that counts a refresh.
+func (m *counters) addDiscovery(server string) (refreshed func(err error)) {
+	failed, succeeded := m.refreshes.WithLabelValues(server, "error"), m.refreshes.WithLabelValues(server, "success")
+	return func(err error) {
+		if err != nil {
+			failed.Inc()
+		} else {
+			succeeded.Inc()
+		}
+	}
+}
+
 func (m *counters) removeServer(name string) {
 	server := prometheus.Labels{"server": name}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.pollDuration, m.polls, m.finishedImports, m.ingestedObjects, m.duration} {
+	}{m.pollDuration, m.polls, m.refreshes, m.finishedImports, m.ingestedObjects, m.duration} {
 		vec.DeletePartialMatch(server)
 	}
 	m.mu.Lock()

@@ -31,21 +31,23 @@ type DiscoveryView struct {
 	Error string
 }
 
-// discoverer keeps the imports that a server's Discovery finds watched, beside
-// the scrapes.
+// discoverer keeps what a server's Discovery finds watched, beside the scrapes.
 type discoverer struct {
 	now    func() time.Time
 	logger log.Logger
-	count  func(err error) // counts a refresh
-	watch  func(d Discovery, found []Import, dropped int)
+	// add makes the metrics of a discovery, and returns what counts a refresh.
+	add func() (refreshed func(err error))
+	// found is told what a refresh found, and how many it left out; d is nil if
+	// there is no Discovery any more.
+	found func(d Discovery, found []Import, dropped int)
 
 	mu   sync.Mutex
 	stop context.CancelFunc // ends what runs; nil if nothing does
-	view DiscoveryView
+	last DiscoveryView
 }
 
-// apply runs d, which may be nil, in the place of what ran before. What that
-// found stays watched until the first refresh of d.
+// apply runs d, which may be nil, instead of what ran before. What that found
+// stays watched until the first refresh of d.
 func (r *discoverer) apply(d Discovery) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,44 +56,60 @@ func (r *discoverer) apply(d Discovery) {
 		r.stop = nil
 	}
 	if d == nil {
-		r.view = DiscoveryView{}
-		r.watch(nil, nil, 0)
+		r.last = DiscoveryView{}
+		r.found(nil, nil, 0)
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	go d.Run(ctx, func(found []Import, dropped int, err error) { r.refreshed(ctx, d, found, dropped, err) })
+	refreshed := r.add()
+	go d.Run(ctx, func(found []Import, dropped int, err error) {
+		refreshed(err)
+		r.take(ctx, d, found, dropped, err)
+	})
 }
 
-// refreshed takes over the result of a refresh. A failed one drops nothing.
-func (r *discoverer) refreshed(ctx context.Context, d Discovery, found []Import, dropped int, err error) {
+// close ends what runs.
+func (r *discoverer) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stop != nil {
+		r.stop()
+	}
+}
+
+// take takes over the result of a refresh. A failed one drops nothing.
+func (r *discoverer) take(ctx context.Context, d Discovery, found []Import, dropped int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ctx.Err() != nil {
 		return // another one runs
 	}
-	r.count(err)
-	before := r.view
+	before := r.last
 	if err != nil {
-		r.view.Error = err.Error()
-		if before.Error != r.view.Error {
-			level.Warn(r.logger).Log("msg", "Discovery fails; keeping the imports found before", "err", err)
+		r.last.Error = err.Error()
+		if before.Error != r.last.Error {
+			level.Warn(r.logger).Log("msg", "Discovery failed; keeping the imports found before", "err", err)
 		}
 		return
 	}
-	r.view = DiscoveryView{LastSuccess: r.now(), Found: len(found), Dropped: dropped}
+	r.last = DiscoveryView{LastSuccess: r.now(), Found: len(found), Dropped: dropped}
 	if before.Error != "" || before.LastSuccess.IsZero() {
-		level.Info(r.logger).Log("msg", "Discovery succeeds", "imports", len(found))
+		level.Info(r.logger).Log("msg", "Discovery succeeded", "imports", len(found))
 	}
 	if dropped > 0 && before.Dropped == 0 {
-		level.Warn(r.logger).Log("msg", "Discovery leaves out the oldest imports (see max_imports)", "imports", len(found), "dropped", dropped)
+		level.Warn(r.logger).Log("msg", "Discovery left out the oldest imports: see max_imports", "imports", len(found), "dropped", dropped)
 	}
-	r.watch(d, found, dropped)
+	r.found(d, found, dropped)
 }
 
-// now returns how the discovery stands, and false if there is none.
-func (r *discoverer) state() (DiscoveryView, bool) {
+// view returns how the discovery stands; nil if there is none.
+func (r *discoverer) view() *DiscoveryView {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.view, r.stop != nil
+	if r.stop == nil {
+		return nil
+	}
+	last := r.last
+	return &last
 }

@@ -150,6 +150,30 @@ var serverGauges = []gauge[ServerView]{
 		help:  "How far lakeFS's clock is ahead of the exporter's, in whole seconds.",
 		value: func(v *ServerView) (float64, bool) { return v.ClockSkew.Seconds(), v.ClockSkewKnown },
 	},
+	discoveryGauge("imports", "Imports found by the newest successful refresh of the discovery.",
+		func(d *DiscoveryView) float64 { return float64(d.Found) }),
+	discoveryGauge("dropped_imports", "Imports that the newest successful refresh of the discovery left out because of max_imports.",
+		func(d *DiscoveryView) float64 { return float64(d.Dropped) }),
+	discoveryGauge("last_success_timestamp_seconds", "Unix time of the newest successful refresh of the discovery; 0 if there was none.",
+		func(d *DiscoveryView) float64 {
+			if d.LastSuccess.IsZero() {
+				return 0
+			}
+			return unixSeconds(d.LastSuccess)
+		}),
+}
+
+func discoveryGauge(name, help string, value func(*DiscoveryView) float64) gauge[ServerView] {
+	return gauge[ServerView]{
+		name: "lakefs_import_exporter_discovery_" + name,
+		help: help,
+		value: func(v *ServerView) (float64, bool) {
+			if v.Discovery == nil {
+				return 0, false
+			}
+			return value(v.Discovery), true
+		},
+	}
 }
 
 // countView is a number with labels.

@@ -34,6 +34,8 @@ type Server struct {
 	Timeout time.Duration
 	// MaxConcurrentRequests bounds the requests in flight.
 	MaxConcurrentRequests int
+	// Discovery finds the server's imports; nil for none.
+	Discovery Discovery
 }
 
 // target is something to ask a server for.

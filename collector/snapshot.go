@@ -36,6 +36,8 @@ type ServerView struct {
 	// PausedUntil is when the server will be asked again after a 429; zero if
 	// it is not paused.
 	PausedUntil time.Time
+	// Discovery is nil if the server has none.
+	Discovery *DiscoveryView
 }
 
 // ImportView is how an import stands.

@@ -21,6 +21,7 @@ type watchlist struct {
 	mu         sync.RWMutex
 	wanted     map[Origin]map[Key]*Import // of all origins but the API
 	registered map[Key]*Registration
+	vanished   map[Key]time.Time // discovered imports that are not found any more, and since when
 	entries    map[Key]*entry
 	sorted     []*entry // by Key
 
@@ -71,6 +72,7 @@ func newWatchlist(started time.Time, counters importCounters, block func(*Import
 		started:    started,
 		wanted:     map[Origin]map[Key]*Import{},
 		registered: map[Key]*Registration{},
+		vanished:   map[Key]time.Time{},
 		entries:    map[Key]*entry{},
 		departed:   map[Key]*entry{},
 	}
@@ -84,6 +86,52 @@ func (w *watchlist) set(origin Origin, imports []Import) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.replace(origin, wanted)
+}
+
+// setDiscovered replaces what was discovered on a server; d is nil if it has no
+// discovery any more. An unfinished import that is not found any more stays for
+// the retention, so that its end is told, unless d does not want it. complete is
+// false if imports were left out: these do not stay, or there could be too many.
+func (w *watchlist) setDiscovered(server string, d Discovery, found []Import, complete bool, now time.Time) {
+	wanted := make(map[Key]*Import, len(found))
+	for _, imp := range found { // a copy of each, see set
+		wanted[imp.Key] = &imp
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key, imp := range w.wanted[FromDiscovery] {
+		switch {
+		case key.Server != server:
+			wanted[key] = imp
+		case wanted[key] != nil:
+			delete(w.vanished, key)
+		case complete && d != nil && w.entries[key] != nil && w.stays(key, now):
+			if again, ok := d.Describe(key.Repository, key.ID); ok {
+				wanted[key] = &again
+			}
+		default:
+			delete(w.vanished, key)
+		}
+	}
+	w.replace(FromDiscovery, wanted)
+}
+
+// stays reports whether a discovered import that is not found any more stays
+// watched, with the lock held.
+func (w *watchlist) stays(key Key, now time.Time) bool {
+	if w.vanished[key].IsZero() {
+		w.vanished[key] = now
+	}
+	if w.entries[key].seen.Finished() || now.Sub(w.vanished[key]) >= w.retention {
+		delete(w.vanished, key)
+		return false
+	}
+	return true
+}
+
+// replace makes wanted what an origin wants, with the lock held.
+func (w *watchlist) replace(origin Origin, wanted map[Key]*Import) {
 	before := w.wanted[origin]
 	w.wanted[origin] = wanted
 	for key := range before {

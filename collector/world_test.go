@@ -467,3 +467,14 @@ func (l *logBuffer) important() []string {
 	}
 	return lines
 }
+
+// observe returns a match of nothing that tells which imports lakeFS is asked
+// for.
+func observe(polled chan<- string) lakefstest.Match {
+	return func(r *http.Request) bool {
+		if lakefstest.Statuses(r) {
+			polled <- r.URL.Query().Get("id")
+		}
+		return false
+	}
+}

@@ -267,10 +267,11 @@ func TestExample(t *testing.T) {
 	}
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[file](), reflect.TypeFor[server](), reflect.TypeFor[entry](), reflect.TypeFor[settings](), reflect.TypeFor[repository](),
+		reflect.TypeFor[discoveryConfig](), reflect.TypeFor[postgresConfig](), reflect.TypeFor[dynamoDBConfig](), reflect.TypeFor[discoveryRule](),
 	} {
 		for field := range typ.Fields() {
 			key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-			if key != "" && !regexp.MustCompile(`(?m)^[ -]*`+key+`:`).Match(data) {
+			if key != "" && key != "aws_region" && !regexp.MustCompile(`(?m)^[# -]*[{\w:" .,*-]*\b`+key+`:`).Match(data) {
 				t.Errorf("%s is not in %s", key, path)
 			}
 		}

@@ -32,6 +32,7 @@ type server struct {
 	EndpointURL           string                  `yaml:"endpoint_url"`
 	Timeout               duration                `yaml:"timeout"`
 	MaxConcurrentRequests count                   `yaml:"max_concurrent_requests"`
+	Discovery             *discoveryConfig        `yaml:"discovery"`
 	HTTP                  common.HTTPClientConfig `yaml:",inline"`
 
 	err error // of decoding, if it names no line
@@ -76,6 +77,11 @@ func (s *server) build(dir, userAgent string) (built collector.Server, err error
 	}
 	if err := prepareHTTP(&s.HTTP, dir); err != nil {
 		return built, err
+	}
+	if s.Discovery != nil {
+		if built.Discovery, err = s.Discovery.build(built.Name, dir); err != nil {
+			return built, fmt.Errorf("discovery: %w", err)
+		}
 	}
 	built.Client, err = lakefs.NewClient(lakefs.ClientConfig{
 		EndpointURL:  s.EndpointURL,

@@ -20,10 +20,20 @@ type serverJSON struct {
 	// ClockSkew may be known and zero.
 	ClockSkew   *float64  `json:"clock_skew_seconds,omitempty"`
 	PausedUntil time.Time `json:"paused_until,omitzero"`
+	// Discovery is left out where the server has none.
+	Discovery *discoveryJSON `json:"discovery,omitempty"`
+}
+
+// discoveryJSON is the discovery of a server as the API has it.
+type discoveryJSON struct {
+	LastSuccessAt time.Time `json:"last_success_at,omitzero"`
+	Imports       int       `json:"imports"`
+	Dropped       int       `json:"dropped_imports"`
+	Error         string    `json:"error,omitempty"`
 }
 
 func newServerJSON(v *collector.ServerView) serverJSON {
-	return serverJSON{
+	j := serverJSON{
 		Name:        v.Name,
 		URL:         v.URL,
 		Up:          v.Up,
@@ -31,6 +41,10 @@ func newServerJSON(v *collector.ServerView) serverJSON {
 		ClockSkew:   rounded(v.ClockSkew.Seconds(), v.ClockSkewKnown),
 		PausedUntil: v.PausedUntil,
 	}
+	if d := v.Discovery; d != nil {
+		j.Discovery = &discoveryJSON{d.LastSuccess.UTC(), d.Found, d.Dropped, d.Error}
+	}
+	return j
 }
 
 // repositoryJSON is a repository as the API has it.
