@@ -220,6 +220,7 @@ func TestAlerts(t *testing.T) {
 		"LakeFSImportNotProgressing":             "warning",
 		"LakeFSImportFailed":                     "critical",
 		"LakeFSImportCanceled":                   "info",
+		"LakeFSImportDiscoveryFailing":           "warning",
 		"LakeFSImportLost":                       "critical",
 		"LakeFSImportNotFound":                   "warning",
 		"LakeFSImportPollFailing":                "warning",
