@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -99,14 +100,19 @@ func TestServers(t *testing.T) {
 	w := newWorld(t)
 	servers := map[string]*lakefstest.Server{}
 	script := lakefstest.Script{Objects: 1000, Rate: 1}
-	for _, name := range []string{"up", "down", "paused", "refused", "idle"} {
+	for _, name := range []string{"up", "down", "paused", "refused", "idle", "blind"} {
 		servers[name] = w.addServer(name, 3*time.Hour)
 		if name != "idle" {
 			w.watch(newImport(name, servers[name].Start("any", "main", script), 0))
 		}
 	}
+	discovery := brokenDiscovery{make(chan bool, 100)}
+	w.cfg.Servers[len(w.cfg.Servers)-1].Discovery = discovery
+	w.collector.Apply(w.cfg)
+	<-discovery.failed
 	bad := servers["up"].Start("bad", "main", script)
 	w.watch(newImport("up", bad, 0), newImport("up", servers["up"].Start("done", "main", lakefstest.Script{}), 0))
+	<-discovery.failed
 	w.clock.Advance(10 * time.Second)
 	w.poll()
 	servers["up"].Inject(lakefstest.StatusOf(bad), lakefstest.Fault{Status: http.StatusInternalServerError, Body: "{}"})
@@ -128,6 +134,7 @@ func TestServers(t *testing.T) {
 		"paused":  "paused paused URL 1 of 1 import in progress lakeFS limits the rate of requests (HTTP status 429): next poll at 10:51:47 UTC",
 		"refused": "keys refused refused URL 1 of 1 import in progress unauthorized: HTTP status 401",
 		"idle":    "up idle URL 0 of 0 imports in progress",
+		"blind":   "up blind URL 1 of 1 import in progress new imports are not discovered: no such view",
 	} {
 		if !strings.HasPrefix(list[name], want) {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, list[name], want)
@@ -315,4 +322,17 @@ func TestSlowLakeFS(t *testing.T) {
 	if got := lakeFS.StatusRequests(ref); got != 2 {
 		t.Errorf("%d requests, want 2: the poll did not go on in the background", got)
 	}
+}
+
+// brokenDiscovery is a discovery that fails.
+type brokenDiscovery struct{ failed chan bool }
+
+func (d brokenDiscovery) Run(ctx context.Context, refreshed func([]collector.Import, int, error)) {
+	refreshed(nil, 0, errors.New("no such view"))
+	d.failed <- true
+	<-ctx.Done()
+}
+
+func (brokenDiscovery) Describe(string, string) (collector.Import, bool) {
+	return collector.Import{}, false
 }

@@ -77,6 +77,9 @@ func (b *builder) server(s *collector.ServerView, polls *pollStats) serverView {
 	case polls.failing > 0:
 		v.Kind = "partly"
 		v.Reason = pluralize(polls.failing, "failed poll") + ", most recently with " + pollText(polls.failed)
+	case s.Discovery != nil && s.Discovery.Error != "":
+		v.Kind = "partly"
+		v.Reason = "new imports are not discovered: " + s.Discovery.Error
 	}
 	return v
 }
