@@ -2,22 +2,26 @@ package deploy_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,7 +95,7 @@ func TestComposeIsSafe(t *testing.T) {
 	if project.Name != "lakefs-imports" { // not as the folder, which is no good name for containers
 		t.Errorf("the project is called %s", project.Name)
 	}
-	if got := slices.Sorted(slices.Values(project.ServiceNames())); !slices.Equal(got, []string{"alertmanager", "exporter", "grafana", "import", "lakefs", "prometheus"}) {
+	if got := slices.Sorted(slices.Values(project.ServiceNames())); !slices.Equal(got, []string{"alertmanager", "discovery", "exporter", "grafana", "import", "lakefs", "postgres", "prometheus"}) {
 		t.Errorf("services: %q", got)
 	}
 	for name, s := range project.Services {
@@ -104,13 +108,13 @@ func TestComposeIsSafe(t *testing.T) {
 			t.Errorf("%s has rights that it has no use for", name)
 		}
 		restart := types.RestartPolicyUnlessStopped
-		if name == "import" {
+		if name == "import" || name == "discovery" {
 			restart = types.RestartPolicyNo
 		}
 		if s.Restart != restart {
 			t.Errorf("%s: restart: %s", name, s.Restart)
 		}
-		if s.Build == nil && !regexp.MustCompile(`:v?\d+\.\d+\.\d+$`).MatchString(s.Image) {
+		if s.Build == nil && !regexp.MustCompile(`:v?\d+(\.\d+)+$`).MatchString(s.Image) {
 			t.Errorf("%s: image %s: name its version", name, s.Image)
 		}
 		for target, source := range mounts(project, name) {
@@ -176,15 +180,9 @@ func TestComposeIsWired(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(read(t, "docker/config.yml")), &exporter); err != nil {
 		t.Fatal(err)
 	}
-	lakeFS := environment(project, "lakefs")
 	for _, endpoint := range []string{exporter.Servers[0].EndpointURL, environment(project, "import")["LAKEFS"]} {
 		if u, err := url.Parse(endpoint); err != nil || !serves("lakefs", u.Host) {
 			t.Errorf("lakeFS is not at %s", endpoint)
-		}
-	}
-	for file, variable := range map[string]string{"access_key_id": "LAKEFS_INSTALLATION_ACCESS_KEY_ID", "secret_access_key": "LAKEFS_INSTALLATION_SECRET_ACCESS_KEY"} {
-		if got := strings.TrimSpace(read(t, "docker/secrets/"+file)); got != lakeFS[variable] {
-			t.Errorf("secrets/%s is %s, and lakeFS has %s", file, got, lakeFS[variable])
 		}
 	}
 
@@ -227,17 +225,26 @@ func TestComposeSettings(t *testing.T) {
 	for service, want := range map[string]struct{ environment, volumes map[string]string }{
 		"lakefs": {
 			map[string]string{
-				"LAKEFS_DATABASE_TYPE":                              "local",
+				"LAKEFS_DATABASE_TYPE":                              "postgres",
+				"LAKEFS_DATABASE_POSTGRES_CONNECTION_STRING":        "postgres://lakefs:lakefs@postgres/lakefs?sslmode=disable",
 				"LAKEFS_BLOCKSTORE_TYPE":                            "local",
 				"LAKEFS_BLOCKSTORE_LOCAL_IMPORT_ENABLED":            "true",
 				"LAKEFS_BLOCKSTORE_LOCAL_ALLOWED_EXTERNAL_PREFIXES": "/source",
 				"LAKEFS_AUTH_ENCRYPT_SECRET_KEY":                    "nothing here is secret",
 				"LAKEFS_STATS_ENABLED":                              "false",
-				"LAKEFS_INSTALLATION_USER_NAME":                     "admin",
-				"LAKEFS_INSTALLATION_ACCESS_KEY_ID":                 secret("access_key_id"),
-				"LAKEFS_INSTALLATION_SECRET_ACCESS_KEY":             secret("secret_access_key"),
+				"LAKECTL_SERVER_ENDPOINT_URL":                       "http://127.0.0.1:8000",
+				"LAKECTL_CREDENTIALS_ACCESS_KEY_ID":                 secret("access_key_id"),
+				"LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY":             secret("secret_access_key"),
 			},
 			map[string]string{"/home/lakefs": "lakefs", "/source": "source"},
+		},
+		"postgres": {
+			map[string]string{"POSTGRES_USER": "lakefs", "POSTGRES_PASSWORD": "lakefs"},
+			map[string]string{"/var/lib/postgresql/data": "postgres"},
+		},
+		"discovery": {
+			map[string]string{"PGHOST": "postgres", "PGUSER": "lakefs", "PGPASSWORD": "lakefs"},
+			map[string]string{},
 		},
 		"exporter": {
 			map[string]string{},
@@ -270,13 +277,26 @@ func TestComposeSettings(t *testing.T) {
 		}
 	}
 
-	lakeFS, job := project.Services["lakefs"], project.Services["import"]
-	health := types.HealthCheckTest{"CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8000/api/v1/healthcheck"}
-	if h := lakeFS.HealthCheck; h == nil || !slices.Equal(h.Test, health) || time.Duration(*h.Interval) > 10*time.Second || *h.Retries < 30 {
-		t.Errorf("lakeFS is asked how it is by %+v", h)
+	for service, test := range map[string]types.HealthCheckTest{
+		"lakefs":   {"CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8000/api/v1/healthcheck"},
+		"postgres": {"CMD", "pg_isready", "--host=127.0.0.1", "--username=lakefs"},
+	} {
+		if h := project.Services[service].HealthCheck; h == nil || !slices.Equal(h.Test, test) || time.Duration(*h.Interval) > 10*time.Second || *h.Retries < 30 {
+			t.Errorf("%s: health check %+v", service, h)
+		}
 	}
-	if on := job.DependsOn["lakefs"]; on.Condition != types.ServiceConditionHealthy || !on.Required {
-		t.Errorf("the job begins when lakeFS is %q", on.Condition)
+	for service, needed := range map[string]string{"lakefs": "postgres", "discovery": "lakefs", "import": "lakefs"} {
+		if on := project.Services[service].DependsOn[needed]; on.Condition != types.ServiceConditionHealthy || !on.Required {
+			t.Errorf("%s starts when %s is %q", service, needed, on.Condition)
+		}
+	}
+	if postgres, discovery := project.Services["postgres"], project.Services["discovery"]; postgres.User != "postgres" || discovery.User != "postgres" || postgres.Image != discovery.Image {
+		t.Errorf("PostgreSQL is %s as %q, and discovery %s as %q", postgres.Image, postgres.User, discovery.Image, discovery.User)
+	}
+	lakeFS, job := project.Services["lakefs"], project.Services["import"]
+	const setup = `lakefs setup --user-name=admin --access-key-id="$LAKECTL_CREDENTIALS_ACCESS_KEY_ID" --secret-access-key="$LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"; exec lakefs run`
+	if !slices.Equal(lakeFS.Entrypoint, types.ShellCommand{"sh", "-c"}) || !slices.Equal(lakeFS.Command, types.ShellCommand{setup}) {
+		t.Errorf("lakeFS runs %q %q", lakeFS.Entrypoint, lakeFS.Command)
 	}
 	// New volumes are root's.
 	if job.User != "0:0" {
@@ -343,6 +363,121 @@ func TestComposeConfigs(t *testing.T) {
 	run(t, "amtool", "check-config", lay("alertmanager")+"/etc/alertmanager/alertmanager.yml")
 }
 
+// composeExporter starts the exporter in its container with what is mounted there,
+// but with the keys and the address of lakefstest, and with PostgreSQL at postgres.
+func composeExporter(t *testing.T, project *types.Project, lakeFS *lakefstest.Server, postgres string) (*container, *process) {
+	t.Helper()
+	c := newContainer(t)
+	for target, source := range mounts(project, "exporter") {
+		c.mount(source, target)
+	}
+	for file, content := range map[string]string{"access_key_id": lakefstest.AccessKeyID, "secret_access_key": lakefstest.SecretAccessKey} {
+		read(t, c.path("/run/secrets/"+file))
+		write(t, c.path("/run/secrets/"+file), content)
+	}
+	dsn, config := c.path("/run/secrets/postgres_dsn"), c.path("/etc/lakefs_import_exporter/config.yml")
+	rewrite(t, dsn).replace("@postgres/", "@"+postgres+"/").write(dsn)
+	rewrite(t, config).replace("http://lakefs.localhost:8000", lakeFS.URL).write(config)
+	c.mkdir(c.path("/etc/lakefs_import_exporter/imports"))
+	args := append(slices.Clone(project.Services["exporter"].Command), "--web.listen-address=127.0.0.1:0")
+	return c, startCommand(t, c.command(args...))
+}
+
+// freeAddress returns a loopback address at which nothing listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// startPostgres starts a PostgreSQL with the superuser, password and database that the
+// image of compose.yml has. Only root can do that.
+func startPostgres(t *testing.T, address string, variables map[string]string) {
+	t.Helper()
+	bin := "/usr/bin"
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin"); len(found) > 0 { // Debian's
+		bin = found[len(found)-1]
+	}
+	initdb := need(t, bin+"/initdb")
+	owner, err := user.Lookup("postgres") // it refuses to be root
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(owner.Uid)
+	gid, _ := strconv.Atoi(owner.Gid)
+	dir, err := os.MkdirTemp("", "postgres") //nolint:usetesting // that of t is root's alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	write(t, dir+"/password", variables["POSTGRES_PASSWORD"])
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	command := func(name string, args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), name, append(args, "-D", dir+"/data")...)
+		cmd.Dir, cmd.SysProcAttr = dir, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+		return cmd
+	}
+	if out, err := command(initdb, "-U", variables["POSTGRES_USER"], "--pwfile=password", "-A", "scram-sha-256", "--no-sync").CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v\n%s", err, out)
+	}
+	create := command(bin+"/postgres", "--single")
+	create.Args = append(create.Args, "postgres")
+	create.Stdin = strings.NewReader("CREATE DATABASE " + variables["POSTGRES_USER"] + "\n")
+	if out, err := create.CombinedOutput(); err != nil {
+		t.Fatalf("postgres --single: %v\n%s", err, out)
+	}
+	host, port, _ := net.SplitHostPort(address)
+	server := command(bin+"/postgres", "-h", host, "-p", port, "-k", "", "-F")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Signal(syscall.SIGQUIT)
+		_ = server.Wait()
+	})
+	eventually(t, "PostgreSQL", func() error { return exec.CommandContext(t.Context(), bin+"/pg_isready", "-h", host, "-p", port).Run() })
+}
+
+// The exporter discovers an import that nobody has registered, once the job for that
+// has given it access to lakeFS's table. The job runs at every start.
+func TestComposeDiscovery(t *testing.T) {
+	project := compose(t)
+	lakeFS := startLakeFS(t)
+	ref := lakeFS.Start("my-repo", "main", slow)
+	postgres := freeAddress(t)
+	host, port, _ := net.SplitHostPort(postgres)
+	_, exporter := composeExporter(t, project, lakeFS, postgres)
+	startPostgres(t, postgres, environment(project, "postgres"))
+
+	// As lakeFS does, with one import.
+	run(t, "psql", "--set=ON_ERROR_STOP=1",
+		strings.Replace(environment(project, "lakefs")["LAKEFS_DATABASE_POSTGRES_CONNECTION_STRING"], "@postgres/", "@"+postgres+"/", 1),
+		"--command=CREATE TABLE kv (partition_key bytea NOT NULL, key bytea NOT NULL, value bytea NOT NULL, PRIMARY KEY (partition_key, key))",
+		`--command=INSERT INTO kv VALUES ('graveler', 'repos/my-repo', '2\024dc1chj1ksduerdki88b0'), ('my-repo-dc1chj1ksduerdki88b0', 'imports/`+ref.ID+`', '')`)
+	job, given, variables := project.Services["discovery"], mounts(project, "discovery"), environment(project, "discovery")
+	password := filepath.Join(t.TempDir(), "password.sql")
+	rewrite(t, given["/password.sql"]).replace("/run/secrets/postgres_password", given["/run/secrets/postgres_password"]).write(password)
+	for range 2 {
+		cmd := exec.CommandContext(t.Context(), need(t, job.Entrypoint[0]), job.Entrypoint[1:]...)
+		for i, arg := range cmd.Args {
+			cmd.Args[i] = strings.NewReplacer("=/postgres.sql", "="+given["/postgres.sql"], "=/password.sql", "="+password).Replace(arg)
+		}
+		cmd.Env = append(os.Environ(), "PGHOST="+host, "PGPORT="+port, "PGUSER="+variables["PGUSER"], "PGPASSWORD="+variables["PGPASSWORD"])
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	eventually(t, "the import", func() error {
+		return exporter.hasSample(`lakefs_import_ingested_objects{.*branch="-",import_id="` + ref.ID + `".*`)
+	})
+}
+
 // The exporter, in its container with what is mounted there, watches what the
 // import job starts: the job's own script, from its start of an import to its end.
 func TestComposeImport(t *testing.T) {
@@ -353,20 +488,8 @@ func TestComposeImport(t *testing.T) {
 	}
 	t.Cleanup(lakeFS.Close)
 
-	c := newContainer(t)
-	for target, source := range mounts(project, "exporter") {
-		c.mount(source, target)
-	}
-	// lakefstest has other keys, and is elsewhere.
-	for _, file := range []string{"/etc/lakefs_import_exporter/config.yml", "/run/secrets/access_key_id", "/run/secrets/secret_access_key"} {
-		read(t, c.path(file))
-	}
-	rewrite(t, "docker/config.yml").replace("http://lakefs.localhost:8000", lakeFS.URL).write(c.path("/etc/lakefs_import_exporter/config.yml"))
-	write(t, c.path("/run/secrets/access_key_id"), lakefstest.AccessKeyID)
-	write(t, c.path("/run/secrets/secret_access_key"), lakefstest.SecretAccessKey)
+	c, exporter := composeExporter(t, project, lakeFS, "127.0.0.1:1")
 	imports := c.path("/etc/lakefs_import_exporter/imports")
-	c.mkdir(imports)
-	exporter := startCommand(t, c.command(append(slices.Clone(project.Services["exporter"].Command), "--web.listen-address=127.0.0.1:0")...))
 
 	need(t, "curl")
 	job := project.Services["import"]

@@ -28,6 +28,8 @@ import (
 
 // packageOf is the package of Debian that brings a program.
 var packageOf = map[string]string{
+	"initdb":       "postgresql",
+	"psql":         "postgresql-client",
 	"prometheus":   "prometheus",
 	"promtool":     "prometheus",
 	"alertmanager": "prometheus-alertmanager",

@@ -171,7 +171,7 @@ func secrets(t *testing.T, files ...string) map[string][]string {
 
 // container returns the pod's container with its volumes mounted, in a cluster with
 // these Secrets: as a web config they have one that asks for nothing, and else a
-// certificate, which is good wherever a file of any kind is wanted.
+// certificate, which is good wherever a file of any kind is wanted but a DSN.
 func (r *release) container(t *testing.T, secrets map[string][]string) *container {
 	t.Helper()
 	c := newContainer(t)
@@ -214,7 +214,11 @@ func (r *release) container(t *testing.T, secrets map[string][]string) *containe
 					if !slices.Contains(secrets[source.Secret.Name], item.Key) {
 						t.Fatalf("no Secret %s with a key %s", source.Secret.Name, item.Key)
 					}
-					put(filepath.Join(at, item.Path), certificate, v.Projected.DefaultMode)
+					content := certificate
+					if item.Key == "dsn" {
+						content = "postgres://lakefs_import_exporter:secret@127.0.0.1:1/lakefs"
+					}
+					put(filepath.Join(at, item.Path), content, v.Projected.DefaultMode)
 				}
 			}
 		case v.Secret != nil:
@@ -551,6 +555,8 @@ func TestChartNetworkPolicy(t *testing.T) {
 		"several servers": {args: []string{"--values=" + chart + "/ci/servers-values.yaml"}, lakeFS: []int{8000, 443, 8080, 3128, 8443}, peers: 1, lakeFSs: 1},
 		"pipelines":       {args: []string{"--values=" + chart + "/ci/api-values.yaml"}, lakeFS: []int{8000, 80}, peers: 2, lakeFSs: 3},
 		"nobody":          {args: []string{"--values=" + chart + "/ci/storage-values.yaml"}, lakeFS: []int{443}, lakeFSs: 3},
+		"discovery":       {args: []string{"--values=" + chart + "/ci/discovery-values.yaml"}, lakeFS: []int{8000, 443, 5432}, peers: 1, lakeFSs: 3},
+		"DynamoDB":        {args: []string{"--set=config.servers[0].endpoint_url=http://lakefs,config.servers[0].discovery.dynamodb.endpoint=http://dynamodb:4567"}, lakeFS: []int{8000, 80, 4567}, peers: 1, lakeFSs: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -640,20 +646,26 @@ func TestChartRefuses(t *testing.T) {
 		"API with shards":       {"importApi.enabled=true,storage.enabled=true,shards=2", "importApi.enabled: not with shards"},
 		"one claim for shards":  {"storage.enabled=true,storage.existingClaim=mine,shards=2", "storage.existingClaim: not with shards"},
 		"shared storage":        {"storage.accessModes[0]=ReadWriteMany", "at '/storage/accessModes/0': value must be one of"},
-		"password in config":    {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].basic_auth.password=x", "config.servers[0].basic_auth.password: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use password_file"},
-		"key in config":         {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.tls_config.key=x", "config.servers[0].oauth2.tls_config.key: would stand in a ConfigMap"},
-		"header in config":      {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].http_headers.X-Key.secrets[0]=x", "config.servers[0].http_headers.X-Key.secrets: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use files"},
-		"headers of a proxy":    {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].proxy_connect_header.X-Key[0]=x", "config.servers[0].proxy_connect_header: would stand in a ConfigMap for many to read"},
-		"parameters of a token": {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.endpoint_params.key=x", "config.servers[0].oauth2.endpoint_params: would stand in a ConfigMap for many to read"},
-		"proxy with keys":       {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].proxy_url=http://a:b@proxy", "config.servers[0].proxy_url: credentials in a URL would stand in a ConfigMap for many to read"},
-		"token from keys":       {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.token_url=http://a:b@sso/token", "config.servers[0].oauth2.token_url: credentials in a URL"},
+		"password in config":    {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].basic_auth.password=x", "config.servers[0].basic_auth.password: must not be in config, which becomes a ConfigMap. Put it into a Secret, name that in secrets, and use password_file"},
+		"key in config":         {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.tls_config.key=x", "config.servers[0].oauth2.tls_config.key: must not be in config"},
+		"header in config":      {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].http_headers.X-Key.secrets[0]=x", "config.servers[0].http_headers.X-Key.secrets: must not be in config, which becomes a ConfigMap. Put it into a Secret, name that in secrets, and use files"},
+		"headers of a proxy":    {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].proxy_connect_header.X-Key[0]=x", "config.servers[0].proxy_connect_header: must not be in config, which becomes a ConfigMap"},
+		"parameters of a token": {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.endpoint_params.key=x", "config.servers[0].oauth2.endpoint_params: must not be in config, which becomes a ConfigMap"},
+		"proxy with keys":       {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].proxy_url=http://a:b@proxy", "config.servers[0].proxy_url: must not have credentials: config becomes a ConfigMap"},
+		"token from keys":       {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].oauth2.token_url=http://a:b@sso/token", "config.servers[0].oauth2.token_url: must not have credentials"},
 		"file of no Secret":     {"secrets[0].name=lakefs-credentials,secrets[0].keys[0]=access_key_id", "config.servers[0].basic_auth.password_file: secrets/lakefs-credentials/secret_access_key is none of the files that secrets brings: secrets/lakefs-credentials/access_key_id"},
 		"misspelt config key":   {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].basic_auht.username=x", "at '/config/servers/0': additional properties 'basic_auht' not allowed"},
 		"unknown server":        {"config.imports[0].repository=my-repo,config.imports[0].branch=main,config.imports[0].id=x,config.imports[0].server=prod", "config.imports[0].server: prod is none of lakefs"},
+		"DSN in config":         {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].discovery.postgres.dsn=x", "config.servers[0].discovery.postgres.dsn: must not be in config, which becomes a ConfigMap. Put it into a Secret, name that in secrets, and use dsn_file"},
+		"no DSN":                {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].discovery.postgres.query=x", "config.servers[0].discovery.postgres.dsn_file: is missing"},
+		"DSN of no Secret":      {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].discovery.postgres.dsn_file=secrets/lakefs-postgres/dsn", "config.servers[0].discovery.postgres.dsn_file: secrets/lakefs-postgres/dsn is none of the files that secrets brings"},
+		"AWS keys in config":    {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].discovery.dynamodb.aws_secret_access_key=x", "config.servers[0].discovery.dynamodb.aws_secret_access_key: must not be in config, which becomes a ConfigMap. Give the service account an IAM role, or take AWS_SECRET_ACCESS_KEY from a Secret by extraEnv"},
+		"discovery of nothing":  {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].discovery.max_imports=1", "config.servers[0].discovery: must have one of postgres and dynamodb"},
+		"rule's label":          {"config.servers[0].endpoint_url=http://lakefs,config.servers[0].discovery.dynamodb.region=x,config.servers[0].discovery.rules[0].repository=x,config.servers[0].discovery.rules[0].labels.job=x", "config.servers[0].discovery.rules[0].labels.job: reserved"},
 		"repository nowhere":    {"config.repositories[0].repository=my-repo,config.repositories[0].max_import_age=1h,config.repositories[0].server=prod", "config.repositories[0].server: prod is none of lakefs"},
 		"which server":          {"config.servers[0].endpoint_url=http://a:8000/lakefs,config.servers[1].endpoint_url=http://b,config.imports[0].repository=my-repo,config.imports[0].branch=main,config.imports[0].id=x", "config.imports[0].server: must be one of a:8000, b"},
-		"reserved label":        {"config.imports[0].repository=my-repo,config.imports[0].branch=main,config.imports[0].id=x,config.imports[0].labels.severity=info", "config.imports[0].labels.severity: the exporter and Prometheus have labels of that name themselves"},
-		"repository's label":    {"config.repositories[0].repository=my-repo,config.repositories[0].max_import_age=1h,config.repositories[0].labels.job=x", "config.repositories[0].labels.job: the exporter"},
+		"reserved label":        {"config.imports[0].repository=my-repo,config.imports[0].branch=main,config.imports[0].id=x,config.imports[0].labels.severity=info", "config.imports[0].labels.severity: reserved for the exporter and Prometheus"},
+		"repository's label":    {"config.repositories[0].repository=my-repo,config.repositories[0].max_import_age=1h,config.repositories[0].labels.job=x", "config.repositories[0].labels.job: reserved"},
 		"label of Prometheus":   {"config.imports[0].labels.__name__=x", "at '/config/imports/0/labels': additional properties '__name__' not allowed"},
 		"pods' own label":       {"podLabels.app\\.kubernetes\\.io/name=x", "podLabels: app.kubernetes.io/name is what the pods are selected by"},
 		"address of shards":     {"shards=2,service.type=LoadBalancer", "service.type: must be ClusterIP with shards, each of which has an address of its own"},

@@ -163,6 +163,23 @@ func TestChartSchemaRefuses(t *testing.T) {
 		"/config/servers/0/follow_redirects":        {"x"},
 		"/config/servers/0/enable_http2":            {"x"},
 
+		"/config/servers/0/discovery":                           {"x", map[string]any{"nope": 1}},
+		"/config/servers/0/discovery/refresh_interval":          durations,
+		"/config/servers/0/discovery/max_imports":               {0, 1.5},
+		"/config/servers/0/discovery/postgres":                  {"x", map[string]any{"nope": 1}},
+		"/config/servers/0/discovery/postgres/dsn_file":         {"", 1},
+		"/config/servers/0/discovery/postgres/query":            {"", 1},
+		"/config/servers/0/discovery/dynamodb":                  {"x", map[string]any{"nope": 1}},
+		"/config/servers/0/discovery/dynamodb/table_name":       {"", 1},
+		"/config/servers/0/discovery/dynamodb/region":           {"", 1},
+		"/config/servers/0/discovery/dynamodb/endpoint":         {"", "x", "http://a:b@x"},
+		"/config/servers/0/discovery/rules/0":                   {map[string]any{"ignore": true}, map[string]any{"repository": "x", "nope": 1}},
+		"/config/servers/0/discovery/rules/0/repository":        {"", 1},
+		"/config/servers/0/discovery/rules/0/ignore":            {"x"},
+		"/config/servers/0/discovery/rules/0/no_progress_after": durations,
+		"/config/servers/0/discovery/rules/0/max_duration":      durations,
+		"/config/servers/0/discovery/rules/0/labels":            {"x", map[string]any{"__name__": "x"}},
+
 		"/config/imports/0": {
 			map[string]any{"repository": "my-repo", "branch": "main"}, map[string]any{"repository": "my-repo", "id": "x"},
 			map[string]any{"branch": "main", "id": "x"}, map[string]any{"repository": "my-repo", "branch": "main", "id": "x", "nope": 1},

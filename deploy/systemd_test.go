@@ -18,7 +18,7 @@ func unitSettings(t *testing.T) map[string][]string {
 	t.Helper()
 	settings := map[string][]string{}
 	for line := range strings.Lines(read(t, unitFile)) {
-		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(key, "#") {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
 			settings[key] = append(settings[key], value)
 		}
 	}
@@ -43,6 +43,7 @@ func TestUnitSettings(t *testing.T) {
 			"access_key_id:/etc/lakefs_import_exporter/access_key_id",
 			"secret_access_key:/etc/lakefs_import_exporter/secret_access_key",
 		},
+		"# LoadCredential":   {"postgres_dsn:/etc/lakefs_import_exporter/postgres_dsn"},
 		"DynamicUser":        {"yes"},
 		"StateDirectory":     {"lakefs_import_exporter"},
 		"StateDirectoryMode": {"0700"},
@@ -96,20 +97,19 @@ func TestUnit(t *testing.T) {
 	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=15", unit)
 }
 
-// The exporter understands the command line of the unit, and finds the credentials
-// where the README has the config say they are.
+// The exporter understands the command line of the unit, and finds the credentials,
+// those of drop-ins too, where the configs in the README have them.
 func TestUnitRuns(t *testing.T) {
 	unit := unitSettings(t)
 	readme := read(t, "systemd/README.md")
-	config := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(readme)
-	if config == nil {
-		t.Fatal("the README has no config")
+	configs := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readme, -1)
+	if len(configs) != 2 {
+		t.Fatalf("the README has %d configs", len(configs))
 	}
 	c := newContainer(t)
-	write(t, c.path("/etc/lakefs_import_exporter/config.yml"), config[1])
-	for _, credential := range unit["LoadCredential"] {
+	for _, credential := range slices.Concat(unit["LoadCredential"], unit["# LoadCredential"]) {
 		name, from, _ := strings.Cut(credential, ":")
-		write(t, c.path("/run/credentials/"+filepath.Base(unitFile)+"/"+name), "secret")
+		write(t, c.path("/run/credentials/"+filepath.Base(unitFile)+"/"+name), "host=localhost") // a DSN, too
 		if !strings.Contains(readme, from) {
 			t.Errorf("the README does not say what is in %s", from)
 		}
@@ -118,7 +118,10 @@ func TestUnitRuns(t *testing.T) {
 	if start[0] != "/usr/local/bin/"+program || !slices.Contains(start, "--storage.path=/var/lib/"+unit["StateDirectory"][0]) {
 		t.Errorf("runs %q, with the StateDirectory %q", start, unit["StateDirectory"])
 	}
-	c.check(start[1:]...)
+	for _, config := range configs {
+		write(t, c.path("/etc/lakefs_import_exporter/config.yml"), config[1])
+		c.check(start[1:]...)
+	}
 }
 
 // The policy for lakeFS grants what the exporter asks for, and no more.

@@ -22,7 +22,7 @@
 -- Each refresh (every 30 seconds by default) is one connection and one read-only statement,
 -- by index: one range of kv for the repositories, and one for each repository.
 --
--- To take it back: set all of it aside, or stop the role from logging in at once:
+-- To take all of it back; the last line alone stops the role from logging in:
 --
 --   DROP SCHEMA lakefs_import_exporter CASCADE;
 --   DROP ROLE lakefs_import_exporter;            -- or: ALTER ROLE lakefs_import_exporter NOLOGIN;

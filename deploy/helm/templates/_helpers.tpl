@@ -80,12 +80,20 @@ httpGet:
 {{- $ports = list 8000 }}
 {{- range .Values.config.servers }}
 {{- $oauth2 := default dict .oauth2 }}
-{{- range list .endpoint_url .proxy_url $oauth2.token_url $oauth2.proxy_url }}
+{{- $discovery := default dict .discovery }}
+{{- $urls := list .endpoint_url .proxy_url $oauth2.token_url $oauth2.proxy_url }}
+{{- if hasKey $discovery "dynamodb" }}
+{{- $urls = append $urls (dig "dynamodb" "endpoint" "https://dynamodb" $discovery) }}
+{{- end }}
+{{- range $urls }}
 {{- with . }}
 {{- $url := urlParse . }}
 {{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
 {{- $ports = append $ports (default (ternary 443 80 (eq $url.scheme "https")) $port | int) }}
 {{- end }}
+{{- end }}
+{{- if hasKey $discovery "postgres" }}
+{{- $ports = append $ports 5432 }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -127,9 +135,12 @@ httpGet:
 {{- $servers := list }}
 {{- range $i, $server := .config.servers }}
 {{- $servers = append $servers (default (urlParse $server.endpoint_url).host $server.name) }}
-{{- include "lakefs-import-exporter.checkServer" (list (printf "config.servers[%d]" $i) $server $files) }}
+{{- $here := printf "config.servers[%d]" $i }}
+{{- include "lakefs-import-exporter.checkServer" (list $here $server $files) }}
+{{- with $server.discovery }}
+{{- include "lakefs-import-exporter.checkDiscovery" (list (printf "%s.discovery" $here) .) }}
 {{- end }}
-{{- $reserved := list "server" "repository" "branch" "import_id" "commit_id" "metarange_id" "message" "reason" "state" "outcome" "source" "result" "file" "job" "instance" "cluster" "namespace" "le" "quantile" "alertname" "severity" }}
+{{- end }}
 {{- range $kind := list "imports" "repositories" }}
 {{- range $i, $entry := index $.Values.config $kind }}
 {{- if and (not $entry.server) (gt (len $servers) 1) }}
@@ -138,13 +149,36 @@ httpGet:
 {{- if and $entry.server (not (has $entry.server $servers)) }}
 {{- fail (printf "config.%s[%d].server: %s is none of %s" $kind $i $entry.server (join ", " $servers)) }}
 {{- end }}
-{{- range $label, $_ := $entry.labels }}
+{{- include "lakefs-import-exporter.checkLabels" (list (printf "config.%s[%d]" $kind $i) $entry.labels) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Refuses labels that the exporter or Prometheus sets: takes a list of where in the config
+they are, and the labels. */}}
+{{- define "lakefs-import-exporter.checkLabels" -}}
+{{- $reserved := list "server" "repository" "branch" "import_id" "commit_id" "metarange_id" "message" "reason" "state" "outcome" "source" "result" "file" "job" "instance" "cluster" "namespace" "le" "quantile" "alertname" "severity" }}
+{{- range $label, $_ := last . }}
 {{- if has $label $reserved }}
-{{- fail (printf "config.%s[%d].labels.%s: the exporter and Prometheus have labels of that name themselves" $kind $i $label) }}
+{{- fail (printf "%s.labels.%s: reserved for the exporter and Prometheus" (first $) $label) }}
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- /* Refuses a discovery that is incomplete: takes a list of where in the config it is, and the
+discovery. */}}
+{{- define "lakefs-import-exporter.checkDiscovery" -}}
+{{- $at := first . }}
+{{- $discovery := last . }}
+{{- if eq (hasKey $discovery "postgres") (hasKey $discovery "dynamodb") }}
+{{- fail (printf "%s: must have one of postgres and dynamodb" $at) }}
 {{- end }}
+{{- if and (hasKey $discovery "postgres") (not (dig "postgres" "dsn_file" "" $discovery)) }}
+{{- fail (printf "%s.postgres.dsn_file: is missing" $at) }}
+{{- end }}
+{{- range $i, $rule := $discovery.rules }}
+{{- include "lakefs-import-exporter.checkLabels" (list (printf "%s.rules[%d]" $at $i) $rule.labels) }}
 {{- end }}
 {{- end }}
 
@@ -155,18 +189,20 @@ a list of where in the config it is, what stands there, and the files that are. 
 {{- $files := index . 2 }}
 {{- range $key, $value := index . 1 }}
 {{- $here := printf "%s.%s" $at $key }}
-{{- if has $key (list "password" "credentials" "client_secret" "bearer_token" "client_certificate_key" "key") }}
-{{- fail (printf "%s: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use %s_file" $here $key) }}
+{{- if has $key (list "password" "credentials" "client_secret" "bearer_token" "client_certificate_key" "key" "dsn") }}
+{{- fail (printf "%s: must not be in config, which becomes a ConfigMap. Put it into a Secret, name that in secrets, and use %s_file" $here $key) }}
+{{- else if has $key (list "aws_access_key_id" "aws_secret_access_key") }}
+{{- fail (printf "%s: must not be in config, which becomes a ConfigMap. Give the service account an IAM role, or take %s from a Secret by extraEnv" $here (upper $key)) }}
 {{- else if has $key (list "proxy_connect_header" "endpoint_params") }}
-{{- fail (printf "%s: would stand in a ConfigMap for many to read, and what stands there is secret as a rule" $here) }}
+{{- fail (printf "%s: must not be in config, which becomes a ConfigMap: it is usually secret" $here) }}
 {{- else if and (hasSuffix "_url" $key) (regexMatch "^[^/]*//[^/]*@" (toString $value)) }}
-{{- fail (printf "%s: credentials in a URL would stand in a ConfigMap for many to read" $here) }}
+{{- fail (printf "%s: must not have credentials: config becomes a ConfigMap" $here) }}
 {{- else if and (hasSuffix "_file" $key) (hasPrefix "secrets/" (toString $value)) (not (has $value $files)) }}
 {{- fail (printf "%s: %s is none of the files that secrets brings: %s" $here $value (join ", " $files | default "none")) }}
 {{- else if eq $key "http_headers" }}
 {{- range $name, $header := $value }}
 {{- if hasKey $header "secrets" }}
-{{- fail (printf "%s.%s.secrets: would stand in a ConfigMap for many to read. Put it into a Secret, name that in secrets, and use files" $here $name) }}
+{{- fail (printf "%s.%s.secrets: must not be in config, which becomes a ConfigMap. Put it into a Secret, name that in secrets, and use files" $here $name) }}
 {{- end }}
 {{- end }}
 {{- else if kindIs "map" $value }}
