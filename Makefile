@@ -54,9 +54,10 @@ run: build
 # with CI=true they fail instead. PROGRAM=PACKAGE: where Debian has it.
 NEEDED := prometheus=prometheus promtool=prometheus \
 	prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager \
-	curl=curl jq=jq python3=python3 chromium=chromium npm=npm systemd-analyze=systemd
+	curl=curl jq=jq python3=python3 chromium=chromium npm=npm systemd-analyze=systemd \
+	nginx=nginx pg_ctlcluster=postgresql
 
-test: axe-core $(HELM)
+test: npm-tools $(HELM)
 	@for need in $(NEEDED); do \
 		command -v $${need%=*} >/dev/null || \
 		echo "SKIPPED: what needs $${need%=*}, which is not there (Debian: apt-get install $${need#*=})"; \
@@ -71,13 +72,14 @@ test: axe-core $(HELM)
 e2e: $(HELM)
 	cd deploy && go test -race -count=1 -timeout 15m -v ./...
 
-# For the tests of the status page. npm is not needed for anything else.
-AXE_VERSION := 4.11.0
-AXE         := $(TOOLS)/node_modules/axe-core/axe.min.js
-.PHONY: axe-core
-axe-core:
-	@test -e $(AXE) || ! command -v npm >/dev/null || \
-	npm install --prefix $(TOOLS) --no-save --no-fund --no-audit --silent axe-core@$(AXE_VERSION)
+# For the tests of the status page and of DynamoDB. npm is not needed for anything
+# else. Both at once: npm removes what it was not asked for.
+AXE_VERSION      := 4.11.0
+DYNALITE_VERSION := 4.0.0
+.PHONY: npm-tools
+npm-tools:
+	@test -e $(TOOLS)/node_modules/axe-core/axe.min.js -a -e $(TOOLS)/node_modules/.bin/dynalite || ! command -v npm >/dev/null || \
+	npm install --prefix $(TOOLS) --no-save --no-fund --no-audit --silent axe-core@$(AXE_VERSION) dynalite@$(DYNALITE_VERSION)
 
 # What people and programs send: each for so long.
 FUZZTIME ?= 60s
@@ -88,6 +90,7 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzOpen$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/storage
 	go test -run '^$$' -fuzz '^FuzzLastImport$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./lakefs
 	go test -run '^$$' -fuzz '^FuzzImportStatus$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./lakefs
+	go test -run '^$$' -fuzz '^FuzzRow$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/discovery
 
 lint: $(GOLANGCI_LINT)
 	$(GOLANGCI_LINT) run ./... && cd deploy && $(GOLANGCI_LINT) run ./...
