@@ -26,7 +26,7 @@ build:
 # the same commit by the same Go. Wants GNU tar.
 PLATFORMS := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
 RELEASED  := LICENSE README.md CHANGELOG.md BENCHMARKS.md SECURITY.md config.example.yml docs \
-	deploy/alertmanager deploy/grafana deploy/lakefs deploy/prometheus deploy/systemd
+	deploy/alertmanager deploy/grafana deploy/lakefs deploy/pipelines deploy/prometheus deploy/systemd
 release: BRANCH := HEAD
 release: REVISION := $(shell git rev-parse HEAD 2>/dev/null)
 release: export GOAMD64 := v1
@@ -55,7 +55,7 @@ run: build
 NEEDED := prometheus=prometheus promtool=prometheus \
 	prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager \
 	curl=curl jq=jq python3=python3 chromium=chromium npm=npm systemd-analyze=systemd \
-	nginx=nginx pg_ctlcluster=postgresql
+	nginx=libnginx-mod-http-js pg_ctlcluster=postgresql
 
 test: npm-tools $(HELM)
 	@for need in $(NEEDED); do \
@@ -83,7 +83,7 @@ npm-tools:
 
 # What people and programs send: each for so long.
 FUZZTIME ?= 60s
-fuzz:
+fuzz: npm-tools
 	go test -run '^$$' -fuzz '^FuzzConfig$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/config
 	go test -run '^$$' -fuzz '^FuzzImportFile$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/config
 	go test -run '^$$' -fuzz '^FuzzTarget$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/web
@@ -105,12 +105,12 @@ $(HELM):
 
 # BENCHMARKS.md says what of this is to be expected. The program writes its table
 # to standard output.
-bench:
+bench: npm-tools
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./internal/bench
 
 # Whether the benchmarks run, not how fast.
-bench-smoke:
+bench-smoke: npm-tools
 	go test -run '^$$' -bench . -benchtime 1x ./...
 	go run ./internal/bench -smoke
 

@@ -298,7 +298,7 @@ func TestBrowserWithHostileText(t *testing.T) {
 func TestAccessibility(t *testing.T) {
 	axe, err := os.ReadFile(filepath.Join("..", "..", ".tools", "node_modules", "axe-core", "axe.min.js"))
 	if err != nil {
-		requireProgram(t, "axe-core", "make axe-core")
+		requireProgram(t, "axe-core", "make npm-tools")
 	}
 	b, e := newBrowser(t), serveDemo(t, refreshInterval)
 	empty := serve(t, newWorld(t).mux)
