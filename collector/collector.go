@@ -209,8 +209,8 @@ func (c *Collector) newServer(set Server) *polledServer {
 	s.discoverer = &discoverer{
 		now: c.now, logger: logger,
 		add: func() func(error) { return c.counters.addDiscovery(set.Name) },
-		found: func(d Discovery, found []Import, dropped int) {
-			c.watch.setDiscovered(set.Name, d, filter(c.shard, found, importName), dropped == 0, c.now())
+		found: func(d Discovery, found []Import) {
+			c.watch.setDiscovered(set.Name, d, filter(c.shard, found, importName), c.now())
 		},
 	}
 	return s

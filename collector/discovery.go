@@ -37,9 +37,9 @@ type discoverer struct {
 	logger log.Logger
 	// add makes the metrics of a discovery, and returns what counts a refresh.
 	add func() (refreshed func(err error))
-	// found is told what a refresh found, and how many it left out; d is nil if
-	// there is no Discovery any more.
-	found func(d Discovery, found []Import, dropped int)
+	// found is told what a refresh found; d is nil if there is no Discovery any
+	// more.
+	found func(d Discovery, found []Import)
 
 	mu   sync.Mutex
 	stop context.CancelFunc // ends what runs; nil if nothing does
@@ -51,14 +51,18 @@ type discoverer struct {
 func (r *discoverer) apply(d Discovery) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stop != nil {
-		r.stop()
+	before := r.stop
+	if before != nil {
+		before()
 		r.stop = nil
 	}
 	if d == nil {
 		r.last = DiscoveryView{}
-		r.found(nil, nil, 0)
+		r.found(nil, nil)
 		return
+	}
+	if before == nil {
+		r.found(d, nil) // what was watched before a restart, until the database answers
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
@@ -100,7 +104,7 @@ func (r *discoverer) take(ctx context.Context, d Discovery, found []Import, drop
 	if dropped > 0 && before.Dropped == 0 {
 		level.Warn(r.logger).Log("msg", "Discovery left out the oldest imports: see max_imports", "imports", len(found), "dropped", dropped)
 	}
-	r.found(d, found, dropped)
+	r.found(d, found)
 }
 
 // view returns how the discovery stands; nil if there is none.

@@ -192,3 +192,23 @@ func TestDiscoveryBacklog(t *testing.T) {
 		}
 	}
 }
+
+// An unfinished import outlives a restart, although the database cannot be asked
+// or has no row of it any more.
+func TestDiscoveryAfterRestart(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	refresh, _ := w.discover(&database{})
+	ref := w.lakeFS.Start("runs", branch, lakefstest.Script{Objects: 1 << 40, Rate: 1})
+	refresh(ref)
+	w.after(15 * time.Second)
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	w.lakeFS.Forget(ref)
+	w.start(store.option)
+	equal(t, "before the first refresh", map[string]collector.State{"runs": collector.Running}, states(w.collector.Snapshot()))
+	refresh, _ = w.discover(&database{})
+	refresh()
+	equal(t, "without a row", map[string]collector.State{"runs": collector.Lost}, states(w.after(15*time.Second)))
+}

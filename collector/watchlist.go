@@ -91,43 +91,58 @@ func (w *watchlist) set(origin Origin, imports []Import) {
 
 // setDiscovered replaces what was discovered on a server; d is nil if it has no
 // discovery any more. An unfinished import that is not found any more stays for
-// the retention, so that its end is told, unless d does not want it. complete is
-// false if imports were left out: these do not stay, or there could be too many.
-func (w *watchlist) setDiscovered(server string, d Discovery, found []Import, complete bool, now time.Time) {
+// the retention, so that its end is told, unless d does not want it.
+func (w *watchlist) setDiscovered(server string, d Discovery, found []Import, now time.Time) {
 	wanted := make(map[Key]*Import, len(found))
 	for _, imp := range found { // a copy of each, see set
 		wanted[imp.Key] = &imp
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for key, imp := range w.wanted[FromDiscovery] {
-		switch {
-		case key.Server != server:
-			wanted[key] = imp
-		case wanted[key] != nil:
-			delete(w.vanished, key)
-		case complete && d != nil && w.entries[key] != nil && w.stays(key, now):
-			if again, ok := d.Describe(key.Repository, key.ID); ok {
-				wanted[key] = &again
-			}
-		default:
-			delete(w.vanished, key)
+	vanished := map[Key]time.Time{}
+	for key := range w.vanished {
+		if key.Server != server {
+			vanished[key] = w.vanished[key]
 		}
 	}
+	for key, imp := range w.wanted[FromDiscovery] {
+		if key.Server != server {
+			wanted[key] = imp
+		}
+	}
+	if d != nil {
+		for _, key := range w.unfinished(server, wanted, max(len(found), minVanished), now) {
+			since := cmp.Or(w.vanished[key], now)
+			if imp, ok := d.Describe(key.Repository, key.ID); ok && now.Sub(since) < w.retention {
+				wanted[key], vanished[key] = &imp, since
+			}
+		}
+	}
+	w.vanished = vanished
 	w.replace(FromDiscovery, wanted)
 }
 
-// stays reports whether a discovered import that is not found any more stays
-// watched, with the lock held.
-func (w *watchlist) stays(key Key, now time.Time) bool {
-	if w.vanished[key].IsZero() {
-		w.vanished[key] = now
+// minVanished is how many unfinished imports that are not found any more can
+// stay at least; at most as many as are found.
+const minVanished = 1000
+
+// unfinished returns the imports of a server that were discovered, or that were
+// watched before a restart, are not wanted and have not finished: the newest
+// ones by their xids, limit at most. The lock is held.
+func (w *watchlist) unfinished(server string, wanted map[Key]*Import, limit int, now time.Time) []Key {
+	var keys []Key
+	for key := range w.wanted[FromDiscovery] {
+		if e := w.entries[key]; key.Server == server && wanted[key] == nil && e != nil && !e.seen.Finished() {
+			keys = append(keys, key)
+		}
 	}
-	if w.entries[key].seen.Finished() || now.Sub(w.vanished[key]) >= w.retention {
-		delete(w.vanished, key)
-		return false
+	for key, e := range w.departed {
+		if key.Server == server && wanted[key] == nil && e.seen.Seen() && !e.seen.Finished() && now.Sub(e.seen.StatusAt) < w.retention {
+			keys = append(keys, key)
+		}
 	}
-	return true
+	slices.SortFunc(keys, func(a, b Key) int { return cmp.Compare(b.ID, a.ID) })
+	return keys[:min(len(keys), limit)]
 }
 
 // replace makes wanted what an origin wants, with the lock held.

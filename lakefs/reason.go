@@ -36,7 +36,7 @@ var reasonTexts = []struct {
 	{Shutdown, []string{"context canceled", "import closed", "pebble: closed"}},
 	{PermissionDenied, []string{
 		"permission denied", "operation not permitted", // Go
-		ingestPrefix + "forbidden", "bad path traversal blocked", // lakeFS, local block store
+		": forbidden", "bad path traversal blocked", // lakeFS, local block store
 		"AccessDenied", "StatusCode: 403", // S3
 		"googleapi: Error 403", // Google Cloud Storage
 		"RESPONSE 403",         // Azure

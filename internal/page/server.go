@@ -77,9 +77,15 @@ func (b *builder) server(s *collector.ServerView, polls *pollStats) serverView {
 	case polls.failing > 0:
 		v.Kind = "partly"
 		v.Reason = pluralize(polls.failing, "failed poll") + ", most recently with " + pollText(polls.failed)
-	case s.Discovery != nil && s.Discovery.Error != "":
-		v.Kind = "partly"
-		v.Reason = "new imports are not discovered: " + s.Discovery.Error
+	}
+	if d := s.Discovery; d != nil && d.Error != "" {
+		if v.Kind == "up" {
+			v.Kind = "partly"
+		}
+		if v.Reason != "" {
+			v.Reason += "; "
+		}
+		v.Reason += "new imports are not discovered: " + d.Error
 	}
 	return v
 }
