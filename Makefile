@@ -57,20 +57,19 @@ NEEDED := prometheus=prometheus promtool=prometheus \
 	curl=curl jq=jq python3=python3 chromium=chromium npm=npm systemd-analyze=systemd \
 	nginx=libnginx-mod-http-js pg_ctlcluster=postgresql
 
-test: npm-tools $(HELM)
+test: npm-tools
 	@for need in $(NEEDED); do \
 		command -v $${need%=*} >/dev/null || \
 		echo "SKIPPED: what needs $${need%=*}, which is not there (Debian: apt-get install $${need#*=})"; \
 	done
-	go vet ./... && cd deploy && go vet ./...
+	go vet ./...
 	go test -race -shuffle=on -timeout 15m ./...
-	cd deploy && go test -race -shuffle=on -timeout 15m ./...
 
 # What is shipped in deploy/ in the programs that it is for: a real Prometheus, a
 # real Alertmanager, helm and others. A module of its own, so that nothing that
 # only its tests import is among what the exporter depends on.
 e2e: $(HELM)
-	cd deploy && go test -race -count=1 -timeout 15m -v ./...
+	cd deploy && go vet ./... && go test -race -shuffle=on -count=1 -timeout 15m ./...
 
 # For the tests of the status page and of DynamoDB. npm is not needed for anything
 # else. Both at once: npm removes what it was not asked for.

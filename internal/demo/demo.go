@@ -29,7 +29,7 @@ const (
 
 // Demo is a simulated lakeFS and the imports to watch on it. Until Rehearse has
 // run, it lives in the past. It implements collector.Files with the imports that
-// a simulated pipeline starts.
+// a simulated pipeline starts, and collector.Discovery.
 type Demo struct {
 	lakeFS  *lakefstest.Server
 	client  *lakefs.Client
@@ -79,6 +79,7 @@ func (d *Demo) Config() (collector.Config, error) {
 			Client:                d.client,
 			Timeout:               5 * time.Second,
 			MaxConcurrentRequests: 32,
+			Discovery:             d,
 		}},
 		Imports: d.imports,
 		Repositories: []collector.Repository{
@@ -201,6 +202,32 @@ func (d *Demo) Watch(ctx context.Context, changed func(collector.FileSet)) {
 			return
 		}
 	}
+}
+
+// Run implements collector.Discovery: the simulated lakeFS's database has what is
+// in the config, too.
+func (d *Demo) Run(ctx context.Context, refreshed func(found []collector.Import, dropped int, err error)) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		found := make([]collector.Import, len(d.imports))
+		for i := range d.imports {
+			found[i], _ = d.Describe(d.imports[i].Repository, d.imports[i].ID)
+		}
+		refreshed(found, 0, nil)
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Describe implements collector.Discovery.
+func (d *Demo) Describe(repository, id string) (collector.Import, bool) {
+	imp := demoImport(lakefs.Ref{Repository: repository, Branch: lakefs.UnknownBranch, ID: id}, "", 0)
+	imp.Labels = nil
+	return imp, true
 }
 
 // update starts the imports of the pipeline whose time has come.
