@@ -137,7 +137,8 @@ func (w *watchlist) unfinished(server string, wanted map[Key]*Import, limit int,
 		}
 	}
 	for key, e := range w.departed {
-		if key.Server == server && wanted[key] == nil && e.seen.Seen() && !e.seen.Finished() && now.Sub(e.seen.StatusAt) < w.retention {
+		restored := e.description == nil
+		if key.Server == server && restored && wanted[key] == nil && e.seen.Seen() && !e.seen.Finished() && now.Sub(e.seen.StatusAt) < w.retention {
 			keys = append(keys, key)
 		}
 	}
