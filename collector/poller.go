@@ -335,7 +335,7 @@ func (p *poller) end(c *call) {
 	}
 	c.waiters = nil
 	p.finished = append(p.finished, c)
-	p.expire(c.answer.at)
+	p.expire(p.now()) // not the time of the answer: others that ended later may be first
 	var lerr *lakefs.Error
 	if errors.As(c.answer.err, &lerr) && lerr.Kind == lakefs.RateLimited {
 		pause := lerr.RetryAfter
