@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"lakefs_import_exporter/internal/process"
 )
@@ -15,22 +14,23 @@ func startExporter(binary, lakeFS string, n, maxRequests int) (*process.Process,
 	if err != nil {
 		return nil, err
 	}
-	var imports strings.Builder
-	for i := range n {
-		fmt.Fprintf(&imports, "- {repository: %s, branch: main, id: %s, labels: {team: ingest}}\n", repository(i), importID(i))
-	}
-	for name, content := range map[string]string{
+	files := map[string]string{
 		"access_key_id":     accessKeyID + "\n",
 		"secret_access_key": secretAccessKey + "\n",
-		"imports.yml":       imports.String(),
 		"config.yml": fmt.Sprintf(`servers:
 - name: prod
   endpoint_url: %s
   basic_auth: {username_file: access_key_id, password_file: secret_access_key}
   max_concurrent_requests: %d
-import_files: [imports.yml]
+import_files: [imports-*.yml]
 `, lakeFS, maxRequests),
-	} {
+	}
+	const each = 5000 // in a file, which may be 1 MiB long
+	for i := range n {
+		name := fmt.Sprintf("imports-%d.yml", i/each)
+		files[name] += fmt.Sprintf("- {repository: %s, branch: main, id: %s, labels: {team: ingest}}\n", repository(i), importID(i))
+	}
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			return nil, err
 		}
