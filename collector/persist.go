@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log"
@@ -149,18 +150,19 @@ func (p *persister) save(all bool) error {
 
 func (p *persister) removeOutdated(now time.Time) error {
 	registered, departed := p.watch.outdated(now, p.retention)
-	if len(registered)+len(departed) == 0 {
+	expired := slices.Concat(departed, registered)
+	if len(expired) == 0 {
 		return nil
 	}
-	err := p.store.Update(Changes{DeleteRegistrations: registered, DeleteObservations: append(departed, registered...)})
+	err := p.store.Update(Changes{DeleteRegistrations: registered, DeleteObservations: expired})
 	if err != nil {
-		return fmt.Errorf("removing %d imports whose retention has expired: %w", len(registered)+len(departed), err)
+		return fmt.Errorf("removing %d imports whose retention has expired: %w", len(expired), err)
 	}
 	for _, key := range registered {
 		level.Info(p.logger).Log("msg", "Removed registered import: retention expired", "server", key.Server, "repository", key.Repository, "import_id", key.ID)
 	}
 	p.watch.unregister(registered)
-	p.watch.forget(append(departed, registered...))
+	p.watch.forget(expired)
 	return nil
 }
 
