@@ -73,8 +73,9 @@ type FileSet struct {
 	// Imports are distinct by Key, each of a configured server. A file that does
 	// not load is represented by its last good content.
 	Imports []Import
-	// Failed tells for every file, by name, whether it does not load now.
-	Failed map[string]bool
+	// Errors tells for every file, by name, why it does not load now; empty if
+	// it does. The names are valid UTF-8.
+	Errors map[string]string
 }
 
 // Collector watches imports: it polls them when it is asked about them, and
@@ -93,10 +94,10 @@ type Collector struct {
 	applying  sync.Mutex
 	stopFiles context.CancelFunc // ends the watch of the files of the Config before
 
-	mu          sync.RWMutex
-	servers     map[string]*polledServer
-	failedFiles map[string]bool
-	scraped     time.Time // when the newest scrape was over
+	mu         sync.RWMutex
+	servers    map[string]*polledServer
+	fileErrors map[string]string
+	scraped    time.Time // when the newest scrape was over
 }
 
 // polledServer is a lakeFS server with its polls and how it stands.
@@ -251,7 +252,7 @@ func (c *Collector) setFiles(ctx context.Context, set FileSet) {
 	if ctx.Err() != nil {
 		return
 	}
-	c.failedFiles = set.Failed
+	c.fileErrors = set.Errors
 	c.watch.set(FromFile, filter(c.shard, set.Imports, importName))
 	if c.persist == nil { // which does this else
 		_, departed := c.watch.outdated(c.now(), c.retention)
@@ -282,7 +283,7 @@ func (c *Collector) scrape(ctx context.Context, s *polledServer) {
 		return // the client hung up: that says nothing about lakeFS
 	}
 	c.skip(s.name, missed, begin)
-	s.update(answers, len(missed))
+	s.update(answers, len(missed), c.now())
 }
 
 // requests returns what a scrape needs of a server.
@@ -474,9 +475,8 @@ func (c *Collector) allServers() []*polledServer {
 
 // view returns how the server stands.
 func (s *polledServer) view() ServerView {
-	v := ServerView{Name: s.name, URL: s.client().EndpointURL(), PausedUntil: s.pause().UTC()}
-	v.Up, v.Authorized, v.ClockSkew, v.ClockSkewKnown = s.serverStatus.now()
-	v.Discovery = s.discoverer.view()
+	v := s.serverStatus.view()
+	v.Name, v.URL, v.PausedUntil, v.Discovery = s.name, s.client().EndpointURL(), s.pause().UTC(), s.discoverer.view()
 	return v
 }
 
@@ -489,7 +489,7 @@ func (c *Collector) Snapshot() *Snapshot {
 		views[i], clients[s.name] = s.view(), s.client()
 	}
 	c.mu.RLock()
-	failed := c.failedFiles
+	fileErrors := c.fileErrors
 	c.mu.RUnlock()
 	now := c.now()
 	return &Snapshot{
@@ -497,8 +497,9 @@ func (c *Collector) Snapshot() *Snapshot {
 		Servers:      views,
 		Imports:      c.watch.views(now, clients),
 		Repositories: c.repositories.views(),
+		FileErrors:   fileErrors,
+		Storage:      c.persist.failure(),
 		finishedFor:  c.finishedFor,
 		totalShards:  int(max(c.shard.Total, 1)), //nolint:gosec // G115: nobody has so many
-		failedFiles:  failed,
 	}
 }

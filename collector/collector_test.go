@@ -75,6 +75,30 @@ func TestServerStatus(t *testing.T) {
 	}, w.failures())
 }
 
+func TestSinceWhenAServerFails(t *testing.T) {
+	w := newWorld(t)
+	keys := w.watchMany(2, import50k)
+	check := func(when string, s *collector.Snapshot, down, unauthorized time.Time, polls int, failures map[collector.Result]int) {
+		t.Helper()
+		v := s.Servers[0]
+		equal(t, when, []any{down, unauthorized, polls, failures}, []any{v.DownSince, v.UnauthorizedSince, v.Polls, v.Failures})
+		if (v.FailureExample == "") != (len(failures) == 0) {
+			t.Errorf("%s: example %q", when, v.FailureExample)
+		}
+	}
+	check("before the first scrape", w.collector.Snapshot(), time.Time{}, time.Time{}, 0, nil)
+	remove := w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Status: 401, Body: lakefstest.Message("error authenticating request")})
+	refused := w.after(time.Minute).At
+	check("refused", w.after(time.Minute), time.Time{}, refused, 2, map[collector.Result]int{"unauthorized": 2})
+	remove()
+	remove = w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Break: lakefstest.Reset})
+	down := w.after(time.Minute).At
+	check("down", w.after(time.Minute), down, refused, 2, map[collector.Result]int{"connection": 2})
+	remove()
+	w.lakeFS.Inject(lakefstest.StatusOf(lakefs.Ref{Repository: keys[0].Repository, ID: keys[0].ID}), lakefstest.Fault{Status: 500})
+	check("partly", w.after(time.Minute), time.Time{}, time.Time{}, 2, map[collector.Result]int{"server_error": 1})
+}
+
 // A probe and a GET change nothing of how a server stands, and log nothing.
 func TestServerIsJudgedByScrapesAlone(t *testing.T) {
 	good := lakefstest.Fault{}
@@ -124,7 +148,7 @@ func TestFiles(t *testing.T) {
 	w.scrape()
 	change(collector.FileSet{
 		Imports: []collector.Import{fromFile},
-		Failed:  map[string]bool{"a.yml": false, "b.yml": true, "\xffc.yml": true},
+		Errors:  map[string]string{"a.yml": "", "b.yml": "entry 1: id is missing"},
 	})
 	s := w.scrape()
 	everyImport(t, s, "its origin", func(v *collector.ImportView) bool {
@@ -135,8 +159,8 @@ lakefs_import_exporter_imports{source="config"} 1
 lakefs_import_exporter_imports{source="discovery"} 0
 lakefs_import_exporter_imports{source="file"} 1`, lines(t, s, "lakefs_import_exporter_imports{"))
 	equal(t, "files", `lakefs_import_exporter_import_file_error{file="a.yml"} 0
-lakefs_import_exporter_import_file_error{file="b.yml"} 1
-lakefs_import_exporter_import_file_error{file="`+"\uFFFD"+`c.yml"} 1`, lines(t, s, "lakefs_import_exporter_import_file_error{"))
+lakefs_import_exporter_import_file_error{file="b.yml"} 1`, lines(t, s, "lakefs_import_exporter_import_file_error{"))
+	equal(t, "errors of files", map[string]string{"a.yml": "", "b.yml": "entry 1: id is missing"}, s.FileErrors)
 
 	change(collector.FileSet{})
 	if got := w.scrape().Imports; len(got) != 1 {
@@ -144,7 +168,7 @@ lakefs_import_exporter_import_file_error{file="`+"\uFFFD"+`c.yml"} 1`, lines(t, 
 	}
 	// A file system that answers late changes nothing after a reload.
 	w.withFiles(collector.FileSet{Imports: []collector.Import{fromFile}})
-	change(collector.FileSet{Failed: map[string]bool{"a.yml": true}})
+	change(collector.FileSet{Errors: map[string]string{"a.yml": "not YAML"}})
 	if s := w.collector.Snapshot(); len(s.Imports) != 2 || lines(t, s, "lakefs_import_exporter_import_file_error{") != "" {
 		t.Errorf("after a stale change: %d imports", len(s.Imports))
 	}

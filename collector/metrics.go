@@ -214,7 +214,7 @@ func (s *Snapshot) exporterFamilies() []Family {
 		smallFamilies(serverGauges, s.Servers, serverLabels),
 		counts("lakefs_imports", "Imports watched, by state.", s.countStates()),
 		counts("lakefs_import_exporter_imports", "Imports watched, by where they come from.", s.countOrigins()),
-		counts("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.", s.countFailedFiles()),
+		counts("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.", s.countFileErrors()),
 		counts("lakefs_import_exporter_total_shards", "Exporters that share the imports.", []countView{{count: s.totalShards}}),
 	)
 }
@@ -260,17 +260,12 @@ func (s *Snapshot) countOrigins() []countView {
 	return views
 }
 
-// countFailedFiles returns 1 for every file that does not load. A name that is
-// not valid UTF-8 cannot be a label's value as it is.
-func (s *Snapshot) countFailedFiles() []countView {
-	failed := map[string]int{}
-	for file, bad := range s.failedFiles {
-		name := strings.ToValidUTF8(file, "\uFFFD")
-		failed[name] = max(failed[name], int(boolToFloat(bad)))
-	}
+// countFileErrors returns 1 for every file that does not load, else 0.
+func (s *Snapshot) countFileErrors() []countView {
 	var views []countView
-	for _, name := range slices.Sorted(maps.Keys(failed)) {
-		views = append(views, countView{failed[name], []seriesLabel{{"file", name}}})
+	for _, name := range slices.Sorted(maps.Keys(s.FileErrors)) {
+		failed := int(boolToFloat(s.FileErrors[name] != ""))
+		views = append(views, countView{failed, []seriesLabel{{"file", name}}})
 	}
 	return views
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-kit/log"
@@ -64,7 +65,9 @@ type persister struct {
 	stop   chan struct{}
 	done   chan struct{}
 	saved  time.Time // when everything was last stored
-	failed bool      // whether the newest write failed
+
+	mu     sync.Mutex
+	failed *StorageFailure // nil if the newest write succeeded; it is not changed
 }
 
 // start loads what is stored and begins to store what is seen.
@@ -102,9 +105,9 @@ func (p *persister) run() {
 	for {
 		select {
 		case <-p.wake:
-			p.report(p.save(false))
+			_ = p.save(false) // tried again
 		case <-p.stop:
-			p.report(p.save(true))
+			_ = p.save(true)
 			return
 		}
 	}
@@ -121,8 +124,8 @@ func (p *persister) close() error {
 	case <-time.After(closeTimeout):
 		return fmt.Errorf("storing what was seen: %w", ErrStorageTimeout)
 	}
-	if p.failed {
-		return errors.New("what was seen last is not stored")
+	if f := p.failure(); f != nil {
+		return fmt.Errorf("what was seen last is not stored: %s", f.Error)
 	}
 	return nil
 }
@@ -136,8 +139,8 @@ func (p *persister) save(all bool) error {
 	age := now.Sub(p.saved)
 	all = all || age < 0 || age >= saveInterval
 	if unsaved := p.watch.unsaved(all); len(unsaved) > 0 {
-		if err := p.store.Update(Changes{PutObservations: unsaved}); err != nil {
-			return fmt.Errorf("storing what was seen of %d imports: %w", len(unsaved), err)
+		if err := p.update(fmt.Sprintf("storing what was seen of %d imports", len(unsaved)), Changes{PutObservations: unsaved}); err != nil {
+			return err
 		}
 		p.watch.saved(unsaved)
 	}
@@ -154,9 +157,9 @@ func (p *persister) removeOutdated(now time.Time) error {
 	if len(expired) == 0 {
 		return nil
 	}
-	err := p.store.Update(Changes{DeleteRegistrations: registered, DeleteObservations: expired})
-	if err != nil {
-		return fmt.Errorf("removing %d imports whose retention has expired: %w", len(expired), err)
+	doing := fmt.Sprintf("removing %d imports whose retention has expired", len(expired))
+	if err := p.update(doing, Changes{DeleteRegistrations: registered, DeleteObservations: expired}); err != nil {
+		return err
 	}
 	for _, key := range registered {
 		level.Info(p.logger).Log("msg", "Removed registered import: retention expired", "server", key.Server, "repository", key.Repository, "import_id", key.ID)
@@ -166,19 +169,39 @@ func (p *persister) removeOutdated(now time.Time) error {
 	return nil
 }
 
-// report counts and logs that a write failed; it logs once for as long as they
-// all do.
-func (p *persister) report(err error) {
-	if err != nil {
-		p.errors.Inc()
+// update changes the Store. It counts every failure, and logs once for as long
+// as every write fails.
+func (p *persister) update(doing string, changes Changes) error {
+	err := p.store.Update(changes)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		if p.failed != nil {
+			level.Info(p.logger).Log("msg", "Writing to the storage succeeds again")
+		}
+		p.failed = nil
+		return nil
 	}
-	switch {
-	case err != nil && !p.failed:
+	err = fmt.Errorf("%s: %w", doing, err)
+	p.errors.Inc()
+	since := p.now()
+	if p.failed == nil {
 		level.Error(p.logger).Log("msg", "Writing to the storage failed; keeping in memory what is not stored", "err", err)
-	case err == nil && p.failed:
-		level.Info(p.logger).Log("msg", "Writing to the storage succeeds again")
+	} else {
+		since = p.failed.Since
 	}
-	p.failed = err != nil
+	p.failed = &StorageFailure{Since: since, Error: err.Error()}
+	return err
+}
+
+// failure returns why the newest write failed, or nil. It can be called on nil.
+func (p *persister) failure() *StorageFailure {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
 }
 
 // register stores imp and then watches it.
@@ -191,9 +214,8 @@ func (p *persister) register(ctx context.Context, imp Import) (created bool, err
 		} else if all >= p.maxRegistered {
 			return false, &RefusedError{Conflict, fmt.Sprintf("import limit reached (%d, see --web.max-imports)", p.maxRegistered)}
 		}
-		if err := p.store.Update(Changes{PutRegistrations: []Registration{*r}}); err != nil {
-			p.errors.Inc()
-			return false, fmt.Errorf("storing import %s: %w", imp.Ref(), err)
+		if err := p.update("storing import "+imp.Ref().String(), Changes{PutRegistrations: []Registration{*r}}); err != nil {
+			return false, err
 		}
 		return p.watch.register(r), nil
 	})
@@ -207,9 +229,8 @@ func (p *persister) unregister(ctx context.Context, key Key) error {
 			return false, &RefusedError{Conflict, fmt.Sprintf("import %s %s", d.Ref(), notRegistered[d.origin])}
 		}
 		keys := []Key{key}
-		if err := p.store.Update(Changes{DeleteRegistrations: keys, DeleteObservations: keys}); err != nil {
-			p.errors.Inc()
-			return false, fmt.Errorf("removing import %s from the storage: %w", key.ID, err)
+		if err := p.update("removing import "+key.ID, Changes{DeleteRegistrations: keys, DeleteObservations: keys}); err != nil {
+			return false, err
 		}
 		p.watch.unregister(keys)
 		return true, nil

@@ -372,6 +372,9 @@ func TestStorageFails(t *testing.T) {
 		}
 		w.save(store)
 	}
+	if got := w.collector.Snapshot().Storage; got == nil || !got.Since.Equal(w.clock.Now().Add(-4*time.Minute)) || !strings.Contains(got.Error, errDisk.Error()) {
+		t.Errorf("while writes fail: %+v", got)
+	}
 	other := newImport(unknownRef)
 	if _, err := w.collector.Register(context.Background(), other); !errors.Is(err, errDisk) {
 		t.Errorf("registering: %v", err)
@@ -387,6 +390,9 @@ func TestStorageFails(t *testing.T) {
 	w.after(time.Minute)
 	if err := w.close(); err != nil {
 		t.Error(err)
+	}
+	if got := w.collector.Snapshot().Storage; got != nil {
+		t.Errorf("after the disk has room again: %+v", got)
 	}
 	if got := store.observed(key).Outcome; got != lakefs.Succeeded {
 		t.Error("not stored when there was room again")

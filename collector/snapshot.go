@@ -15,9 +15,22 @@ type Snapshot struct {
 	Imports      []ImportView     // by Key
 	Repositories []RepositoryView // by server and name
 
-	finishedFor time.Duration   // of Options
-	totalShards int             // 0 in the Snapshot of a probe, which is about one import only
-	failedFiles map[string]bool // by name
+	// FileErrors are why import files do not load, by name; empty for one that
+	// does.
+	FileErrors map[string]string
+	// Storage is why the newest write to the Store failed; nil if it did not.
+	Storage *StorageFailure
+
+	finishedFor time.Duration // of Options
+	totalShards int           // 0 in the Snapshot of a probe, which is about one import only
+}
+
+// StorageFailure is why the Store cannot be written.
+type StorageFailure struct {
+	// Since is when the first of the failures in a row was, by the exporter's clock.
+	Since time.Time
+	// Error is the newest.
+	Error string
 }
 
 // ServerView is how a lakeFS server stands.
@@ -25,10 +38,21 @@ type ServerView struct {
 	Name string
 	// URL is the endpoint, where the web UI is.
 	URL string
-	// Up is whether lakeFS itself answered any request of the newest scrape.
-	Up bool
-	// Authorized is false if lakeFS refuses the keys.
-	Authorized bool
+	// Up is whether lakeFS itself answered any request of the newest scrape, and
+	// DownSince since when it has not, by the exporter's clock; zero if it is up,
+	// or was never asked.
+	Up        bool
+	DownSince time.Time
+	// Authorized is false if lakeFS refuses the keys, and UnauthorizedSince since
+	// when, by the exporter's clock.
+	Authorized        bool
+	UnauthorizedSince time.Time
+	// Polls is how many requests the newest scrape needed, health checks
+	// included, and Failures how many of them failed, by result.
+	Polls    int
+	Failures map[Result]int
+	// FailureExample is why one of them failed.
+	FailureExample string
 	// ClockSkew is lakeFS's clock less the exporter's, to the second. It is not
 	// known before the first answer with a date.
 	ClockSkew      time.Duration

@@ -21,21 +21,18 @@ import (
 type serverStatus struct {
 	logger log.Logger
 
-	mu         sync.Mutex
-	up         bool
-	authorized bool
-	dateAt     time.Time // when the newest Date was received; zero if never
-	skew       time.Duration
-	causes     []Result // of the failures that were last logged
+	mu     sync.Mutex
+	now    ServerView // what of it scrapes tell
+	dateAt time.Time  // when the newest Date was received; zero if never
 }
 
 func newStatus(logger log.Logger) *serverStatus {
-	return &serverStatus{logger: logger, authorized: true}
+	return &serverStatus{logger: logger, now: ServerView{Authorized: true}}
 }
 
-// update takes note of the answers to a scrape, and of how many were missing at
-// its deadline.
-func (s *serverStatus) update(answers []*pollAnswer, missed int) {
+// update takes note of the answers to a scrape that ended at the time at, and of
+// how many were missing at its deadline.
+func (s *serverStatus) update(answers []*pollAnswer, missed int, at time.Time) {
 	t := tally{failures: map[Result]int{}}
 	for _, a := range answers {
 		t.add(a)
@@ -47,44 +44,56 @@ func (s *serverStatus) update(answers []*pollAnswer, missed int) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !t.newest.IsZero() && t.newest.After(s.dateAt) {
-		s.dateAt, s.skew = t.newest, t.skew
+	v := &s.now
+	if t.newest.After(s.dateAt) {
+		s.dateAt, v.ClockSkew, v.ClockSkewKnown = t.newest, t.skew, true
 	}
 	if t.sent == 0 {
 		return // because of a pause
 	}
-	s.up = t.answered > 0
+	v.Up = t.answered > 0
+	v.DownSince = since(v.DownSince, at, !v.Up)
 	if t.accepted+t.refused > 0 {
-		s.authorized = t.accepted > 0
+		v.Authorized = t.accepted > 0
+		v.UnauthorizedSince = since(v.UnauthorizedSince, at, !v.Authorized)
 	}
-	s.logFailures(&t)
+	before := v.Failures
+	v.Polls, v.Failures, v.FailureExample = t.sent, t.failures, t.example
+	s.logFailures(before)
 }
 
-// logFailures logs why polls fail, once for as long as the causes stay the
-// same, with the lock held. Which import failed is logged at debug level.
-func (s *serverStatus) logFailures(t *tally) {
-	results := slices.Sorted(maps.Keys(t.failures))
-	if slices.Equal(results, s.causes) {
-		return
+// since returns since when something is so that is so at the time at if is is
+// set: before, unless that is zero. It returns the zero time if it is not so.
+func since(before, at time.Time, is bool) time.Time {
+	if !is {
+		return time.Time{}
 	}
-	s.causes = results
-	counts := make([]string, len(results))
-	for i, result := range results {
-		counts[i] = fmt.Sprintf("%s=%d", result, t.failures[result])
+	return cmp.Or(before, at)
+}
+
+// logFailures logs why polls fail, unless they failed for the same causes
+// before, with the lock held. Which import failed is logged at debug level.
+func (s *serverStatus) logFailures(before map[Result]int) {
+	results := slices.Sorted(maps.Keys(s.now.Failures))
+	if slices.Equal(results, slices.Sorted(maps.Keys(before))) {
+		return
 	}
 	if len(results) == 0 {
 		level.Info(s.logger).Log("msg", "Polls succeed again")
 		return
 	}
-	level.Warn(s.logger).Log("msg", "Polls fail", "polls", t.sent, "failed", strings.Join(counts, " "), "example", t.example)
+	counts := make([]string, len(results))
+	for i, result := range results {
+		counts[i] = fmt.Sprintf("%s=%d", result, s.now.Failures[result])
+	}
+	level.Warn(s.logger).Log("msg", "Polls fail", "polls", s.now.Polls, "failed", strings.Join(counts, " "), "example", s.now.FailureExample)
 }
 
-// now returns how the server stands. The skew of its clock is not known before
-// the first answer with a date.
-func (s *serverStatus) now() (up, authorized bool, skew time.Duration, skewKnown bool) {
+// view returns what scrapes tell of the server.
+func (s *serverStatus) view() ServerView {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.up, s.authorized, s.skew, !s.dateAt.IsZero()
+	return s.now
 }
 
 // tally counts answers.

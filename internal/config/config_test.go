@@ -152,7 +152,7 @@ func TestFullConfig(t *testing.T) {
 	b1.Labels = map[string]string{"team": "café"}
 	if got, want := firstSet(t, cfg), (collector.FileSet{
 		Imports: []collector.Import{newImport("prod", "a1"), a2, b1},
-		Failed:  map[string]bool{"testdata/good/imports/a.yml": false, "testdata/good/imports/b.json": false, "testdata/good/imports/empty.yml": false},
+		Errors:  map[string]string{"testdata/good/imports/a.yml": "", "testdata/good/imports/b.json": "", "testdata/good/imports/empty.yml": ""},
 	}); !reflect.DeepEqual(got, want) {
 		t.Errorf("files:\ngot  %+v\nwant %+v", got, want)
 	}

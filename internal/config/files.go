@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -186,12 +187,12 @@ func sameFile(a, b fs.FileInfo) bool {
 // merge returns the content of files. Of an import in several files, it takes
 // that of the first by path.
 func (w *watcher) merge(files importFiles) collector.FileSet {
-	set := collector.FileSet{Failed: make(map[string]bool, len(files))}
+	set := collector.FileSet{Errors: make(map[string]string, len(files))}
 	seen := make(map[collector.Key]bool)
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		f := files[path]
 		name := strings.ToValidUTF8(path, "\ufffd")
-		set.Failed[name] = set.Failed[name] || f.err != nil
+		set.Errors[name] = cmp.Or(files.failure(path), set.Errors[name])
 		for _, imp := range f.imports {
 			// The last good content from before a reload may have other servers.
 			if !seen[imp.Key] && slices.Contains(w.servers, imp.Server) {

@@ -155,8 +155,8 @@ func (f *fixture) want(ids, failed string, logged ...string) collector.FileSet {
 	for _, imp := range set.Imports {
 		gotIDs = append(gotIDs, imp.ID)
 	}
-	for _, path := range slices.Sorted(maps.Keys(set.Failed)) {
-		if set.Failed[path] {
+	for _, path := range slices.Sorted(maps.Keys(set.Errors)) {
+		if set.Errors[path] != "" {
 			gotFailed = append(gotFailed, filepath.Base(path))
 		}
 	}
@@ -189,7 +189,7 @@ func TestBadImportFiles(t *testing.T) {
 			l := newLoader("config.yml")
 			checkError(t, l.Check(), "import file imports/a.yml: "+bad.want)
 			// One bad file breaks neither the config nor another file.
-			if set := firstSet(t, mustLoad(t, l)); len(set.Imports) != 1 || !set.Failed["imports/a.yml"] || set.Failed["imports/b.json"] {
+			if set := firstSet(t, mustLoad(t, l)); len(set.Imports) != 1 || set.Errors["imports/a.yml"] == "" || set.Errors["imports/b.json"] != "" {
 				t.Errorf("got %+v", set)
 			}
 		})
@@ -203,14 +203,14 @@ func TestFilesComeAndGo(t *testing.T) {
 		f.want("b1 x", "")
 		f.write("a.json", `[{"repository":"my-repo","branch":"main","id":"x","server":"prod"}]`, "ignored.txt", "x", "sub/c.yml", "x")
 		set := f.want("x b1", "") // An import in two files is that of the first.
-		if want := map[string]bool{f.path("a.json"): false, f.path("b.yml"): false}; !reflect.DeepEqual(set.Failed, want) {
-			f.Errorf("got %v, want %v", set.Failed, want)
+		if want := map[string]string{f.path("a.json"): "", f.path("b.yml"): ""}; !reflect.DeepEqual(set.Errors, want) {
+			f.Errorf("got %v, want %v", set.Errors, want)
 		}
 		f.must(os.Remove(f.path("a.json")))
 		f.want("b1 x", "")
 		f.must(os.RemoveAll(f.path("")))
-		if set := f.want("", ""); len(set.Failed) != 0 {
-			f.Errorf("got %v", set.Failed)
+		if set := f.want("", ""); len(set.Errors) != 0 {
+			f.Errorf("got %v", set.Errors)
 		}
 	})
 }
@@ -372,11 +372,11 @@ func TestPatterns(t *testing.T) {
 	write(t, dir, "config.yml", "servers: [{name: prod, endpoint_url: http://prod}]\n"+
 		"import_files: ['imports/[a-b].yml', imports/a.yml, ./c.json, ../d.yaml, imports/nothing.yml, "+filepath.Dir(dir)+"/*.yaml]\n")
 	set := firstSet(t, mustLoad(t, newLoader(filepath.Join(dir, "config.yml"))))
-	want := map[string]bool{
-		filepath.Join(dir, "imports/a.yml"): false, filepath.Join(dir, "imports/b.yml"): false,
-		filepath.Join(dir, "c.json"): false, filepath.Join(dir, "../d.yaml"): false,
+	want := map[string]string{
+		filepath.Join(dir, "imports/a.yml"): "", filepath.Join(dir, "imports/b.yml"): "",
+		filepath.Join(dir, "c.json"): "", filepath.Join(dir, "../d.yaml"): "",
 	}
-	if !reflect.DeepEqual(set.Failed, want) || len(set.Imports) != 3 {
+	if !reflect.DeepEqual(set.Errors, want) || len(set.Imports) != 3 {
 		t.Errorf("got %+v", set)
 	}
 }
