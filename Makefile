@@ -1,4 +1,4 @@
-# Targets: build, release, run, test, e2e, fuzz, lint, bench, bench-smoke, clean.
+# Targets: build, release, run, test, e2e, generate, fuzz, lint, bench, bench-smoke, clean.
 
 BINARY   := lakefs_import_exporter
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
@@ -70,6 +70,11 @@ test: npm-tools
 # only its tests import is among what the exporter depends on.
 e2e: $(HELM)
 	cd deploy && go vet ./... && go test -race -shuffle=on -count=1 -timeout 15m ./...
+
+# What deploy/mixin makes: rules and dashboards, for Prometheus, Grafana and the chart.
+.PHONY: generate
+generate:
+	cd deploy && go run ./mixin/generate
 
 # For the tests of the status page and of DynamoDB. npm is not needed for anything
 # else. Both at once: npm removes what it was not asked for.

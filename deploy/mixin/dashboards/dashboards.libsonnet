@@ -1,0 +1,5 @@
+{
+  grafanaDashboards+:: {
+    'lakefs-imports.json': import 'lakefs-imports.json',
+  },
+}

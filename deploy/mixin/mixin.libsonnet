@@ -1,0 +1,6 @@
+// A monitoring mixin: jsonnet that other mixins' tooling can take as it is.
+// `make generate` writes the files that it makes for those without jsonnet.
+(import 'config.libsonnet') +
+(import 'alerts.libsonnet') +
+(import 'rules.libsonnet') +
+(import 'dashboards/dashboards.libsonnet')
