@@ -20,10 +20,10 @@ func need(t *testing.T, program string) {
 	}
 }
 
-// block returns the code block of the README in a language that contains a text.
+// block returns the code block of docs/pipelines.md in a language that contains a text.
 func block(t *testing.T, language, text string) string {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile("docs/pipelines.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,11 +32,11 @@ func block(t *testing.T, language, text string) string {
 			return m[1]
 		}
 	}
-	t.Fatalf("README.md has no block of %s with %q", language, text)
+	t.Fatalf("docs/pipelines.md has no block of %s with %q", language, text)
 	return ""
 }
 
-// The recipes of the README, unchanged, start imports, register them and wait for
+// The recipes of docs/pipelines.md, unchanged, start imports, register them and wait for
 // them: for a success and for a failure.
 func TestRecipes(t *testing.T) {
 	t.Parallel()
