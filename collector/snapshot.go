@@ -122,10 +122,10 @@ func (v *ImportView) Progress() (ratio float64, ok bool) {
 }
 
 // ETA returns how many seconds it will take to ingest the rest of the expected
-// objects, and false if that cannot be told.
+// objects, and false if that cannot be told: not while polls fail either.
 func (v *ImportView) ETA() (seconds float64, ok bool) {
 	rate, ok := v.Throughput()
-	if v.State != Running || v.ExpectedObjects == 0 || !ok || rate <= 0 {
+	if v.State != Running || !v.PollSuccess() || v.ExpectedObjects == 0 || !ok || rate <= 0 {
 		return 0, false
 	}
 	return max(0, float64(v.ExpectedObjects-v.IngestedObjects)/rate), true

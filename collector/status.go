@@ -114,7 +114,9 @@ func (t *tally) add(a *pollAnswer) {
 	t.sent++
 	if a.err != nil {
 		t.failures[a.result]++
-		t.example = a.message
+		if t.example == "" || a.result != resultNotFound { // a wrong ID says nothing about the server
+			t.example = a.message
+		}
 	}
 	if !a.fromLakeFS() {
 		return

@@ -15,6 +15,7 @@ import (
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/config"
+	"lakefs_import_exporter/internal/filter"
 	"lakefs_import_exporter/lakefs"
 )
 
@@ -32,7 +33,7 @@ const (
 // listImports answers with all servers, repositories and imports that the
 // parameters select.
 func (h *handler) listImports(w http.ResponseWriter, r *http.Request) {
-	filter, err := parseFilter(r.URL.Query())
+	selected, err := filter.Parse(r.URL.Query())
 	if err != nil {
 		h.writeError(w, http.StatusBadRequest, err.Error())
 		return
@@ -40,7 +41,7 @@ func (h *handler) listImports(w http.ResponseWriter, r *http.Request) {
 	// Others wait for the answer too when this client has hung up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), defaultTimeout)
 	defer cancel()
-	h.writeJSON(w, http.StatusOK, newListJSON(h.Collector.Recent(ctx, maxSnapshotAge), filter))
+	h.writeJSON(w, http.StatusOK, newListJSON(h.Collector.Recent(ctx, maxSnapshotAge), selected))
 }
 
 // isUnfiltered is the key of a list.

@@ -57,6 +57,7 @@ func TestFilters(t *testing.T) {
 		"branch=-":                         "on-dev; dev prod; dev/my-repo prod/other-repo",
 		"source=api":                       "by-api; dev prod; dev/my-repo prod/other-repo",
 		"label=team=ingest&label=team=web": "on-dev failed running; dev prod; prod/other-repo",
+		"label=team=web&label=tier=failed": "failed; dev prod; ",
 		"label=team=&server=prod":          "; prod; ",
 	} {
 		listed := getJSON[list](w, "/api/v1/imports?"+query)

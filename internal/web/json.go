@@ -2,13 +2,16 @@ package web
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-kit/log/level"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/filter"
 )
 
 // serverJSON is a server as the API has it.
@@ -17,11 +20,22 @@ type serverJSON struct {
 	URL        string `json:"url"`
 	Up         bool   `json:"up"`
 	Authorized bool   `json:"authorized"`
+	// DownSince and UnauthorizedSince are left out unless it is so now.
+	DownSince         time.Time `json:"down_since,omitzero"`
+	UnauthorizedSince time.Time `json:"unauthorized_since,omitzero"`
+	Polls             pollsJSON `json:"polls"`
 	// ClockSkew may be known and zero.
 	ClockSkew   *float64  `json:"clock_skew_seconds,omitempty"`
 	PausedUntil time.Time `json:"paused_until,omitzero"`
 	// Discovery is left out where the server has none.
 	Discovery *discoveryJSON `json:"discovery,omitempty"`
+}
+
+// pollsJSON are the requests of the newest scrape as the API has them.
+type pollsJSON struct {
+	Sent    int                      `json:"sent"`
+	Failed  map[collector.Result]int `json:"failed,omitempty"`
+	Message string                   `json:"message,omitempty"` // of one that failed
 }
 
 // discoveryJSON is the discovery of a server as the API has it.
@@ -34,12 +48,15 @@ type discoveryJSON struct {
 
 func newServerJSON(v *collector.ServerView) serverJSON {
 	j := serverJSON{
-		Name:        v.Name,
-		URL:         v.URL,
-		Up:          v.Up,
-		Authorized:  v.Authorized,
-		ClockSkew:   rounded(v.ClockSkew.Seconds(), v.ClockSkewKnown),
-		PausedUntil: v.PausedUntil,
+		Name:              v.Name,
+		URL:               v.URL,
+		Up:                v.Up,
+		Authorized:        v.Authorized,
+		DownSince:         v.DownSince.UTC(),
+		UnauthorizedSince: v.UnauthorizedSince.UTC(),
+		Polls:             pollsJSON{v.Polls, v.Failures, v.FailureExample},
+		ClockSkew:         rounded(v.ClockSkew.Seconds(), v.ClockSkewKnown),
+		PausedUntil:       v.PausedUntil,
 	}
 	if d := v.Discovery; d != nil {
 		j.Discovery = &discoveryJSON{d.LastSuccess.UTC(), d.Found, d.Dropped, d.Error}
@@ -157,15 +174,37 @@ type listJSON struct {
 	Servers      []serverJSON     `json:"servers"`
 	Repositories []repositoryJSON `json:"repositories"`
 	Imports      []importJSON     `json:"imports"`
+	ImportFiles  []fileJSON       `json:"import_files"`
+	// Storage is left out unless it cannot be written.
+	Storage *storageJSON `json:"storage,omitempty"`
+}
+
+// fileJSON is an import file as the API has it.
+type fileJSON struct {
+	File  string `json:"file"`
+	Error string `json:"error,omitempty"` // why it does not load
+}
+
+type storageJSON struct {
+	FailingSince time.Time `json:"failing_since"`
+	Error        string    `json:"error"`
 }
 
 // newListJSON returns what f selects of a snapshot.
-func newListJSON(s *collector.Snapshot, f filter) listJSON {
-	return listJSON{
-		Servers:      selected(s.Servers, f.matchesServer, newServerJSON),
-		Repositories: selected(s.Repositories, f.matchesRepository, newRepositoryJSON),
-		Imports:      selected(s.Imports, f.matchesImport, newImportJSON),
+func newListJSON(s *collector.Snapshot, f filter.Filter) listJSON {
+	list := listJSON{
+		Servers:      selected(s.Servers, f.Server, newServerJSON),
+		Repositories: selected(s.Repositories, f.Repository, newRepositoryJSON),
+		Imports:      selected(s.Imports, f.Import, newImportJSON),
+		ImportFiles:  []fileJSON{},
 	}
+	for _, name := range slices.Sorted(maps.Keys(s.FileErrors)) {
+		list.ImportFiles = append(list.ImportFiles, fileJSON{name, s.FileErrors[name]})
+	}
+	if s.Storage != nil {
+		list.Storage = &storageJSON{s.Storage.Since.UTC(), s.Storage.Error}
+	}
+	return list
 }
 
 // selected converts those views that are wanted. It never returns nil, which is

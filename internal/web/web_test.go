@@ -105,7 +105,7 @@ func TestEndpoints(t *testing.T) {
 // no null either.
 func TestNothingWatched(t *testing.T) {
 	w := newWorld(t)
-	if status, body := w.get("/api/v1/imports"); status != http.StatusOK || body != `{"servers":[],"repositories":[],"imports":[]}`+"\n" {
+	if status, body := w.get("/api/v1/imports"); status != http.StatusOK || body != `{"servers":[],"repositories":[],"imports":[],"import_files":[]}`+"\n" {
 		t.Errorf("imports: got %d %s", status, body)
 	}
 	status, body := w.get("/metrics")
