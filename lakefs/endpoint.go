@@ -11,14 +11,14 @@ const apiPath = "/api/v1"
 // ParseEndpoint parses a lakeFS endpoint URL as lakectl takes it, and returns
 // it without a trailing slash and without /api/v1.
 func ParseEndpoint(endpoint string) (*url.URL, error) {
+	if scheme, _, _ := strings.Cut(strings.ToLower(endpoint), "://"); scheme != "http" && scheme != "https" {
+		return nil, errors.New("must begin with http:// or https://")
+	}
 	u, err := url.Parse(endpoint)
-	if err != nil {
+	switch {
+	case err != nil:
 		// The error would quote from the URL, which may contain a password.
 		return nil, errors.New("not a URL")
-	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("must begin with http:// or https://")
 	case u.Hostname() == "":
 		return nil, errors.New("has no host")
 	case u.User != nil:

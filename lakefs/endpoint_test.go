@@ -28,7 +28,10 @@ func TestParseEndpoint(t *testing.T) {
 		{"http://key:hidden@example.com", userinfo},
 		{"http://example.com?hidden=x", "must not have a query or a fragment"},
 		{"http://key:hid/den@example.com", "not a URL"}, // secrets of AWS and lakeFS hold slashes
-		{" http://example.com", "not a URL"},
+		{" http://example.com", scheme},
+		{"127.0.0.1:8000", scheme},
+		{"http:127.0.0.1", scheme},
+		{"http://127.0.0.1:x", "not a URL"},
 	} {
 		_, err := lakefs.ParseEndpoint(tc.in)
 		if errorText(err) != tc.want {

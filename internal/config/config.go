@@ -17,6 +17,7 @@ import (
 	common "github.com/prometheus/common/config"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/lakefs"
 )
 
 // The environment variables of lakectl, used where the config has no servers.
@@ -28,10 +29,10 @@ const (
 
 // file is the config file as it is written.
 type file struct {
-	Servers      []server     `yaml:"servers"`
-	Imports      []entry      `yaml:"imports"`
-	ImportFiles  []string     `yaml:"import_files"`
-	Repositories []repository `yaml:"repositories"`
+	Servers      []written[server]     `yaml:"servers"`
+	Imports      []written[entry]      `yaml:"imports"`
+	ImportFiles  []written[string]     `yaml:"import_files"`
+	Repositories []written[repository] `yaml:"repositories"`
 }
 
 // Loader loads a config file, any number of times. What is known of import files
@@ -59,14 +60,24 @@ func NewLoader(path, userAgent string, logger log.Logger) *Loader {
 }
 
 // Load reads the config file, but no import files: these are for the Watch of
-// Files in the result, which is never nil. The error names the config file, the
-// line or entry, and the problem; it never contains a secret.
+// Files in the result, which is never nil. The error has a line for each problem,
+// with the config file, the line in it, and what is wrong; it never contains a
+// secret.
 func (l *Loader) Load() (collector.Config, error) {
-	cfg, err := l.load()
-	if err != nil {
-		return collector.Config{}, fmt.Errorf("%s: %w", l.path, err)
+	cfg, errs := l.load()
+	if errs != nil {
+		return collector.Config{}, prefixed(l.path, bounded(errs))
 	}
 	return cfg, nil
+}
+
+// prefixed makes one error of errs, with a line for each.
+func prefixed(prefix string, errs []error) error {
+	lines := make([]error, len(errs))
+	for i, err := range errs {
+		lines[i] = fmt.Errorf("%s: %w", prefix, err)
+	}
+	return errors.Join(lines...)
 }
 
 // Check reports problems of the config file, or else of all import files, which
@@ -79,57 +90,43 @@ func (l *Loader) Check() error {
 	return cfg.Files.(*watcher).check()
 }
 
-func (l *Loader) load() (cfg collector.Config, err error) {
+func (l *Loader) load() (cfg collector.Config, errs []error) {
 	data, _, err := readFile(l.path, maxConfigBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: copy config.example.yml there, or try --demo, which needs no config and no lakeFS", err)
 	}
 	if err != nil {
-		return cfg, err
+		return cfg, []error{err}
 	}
-	var f file
-	if err := decode(data, &f); err != nil {
-		return cfg, err
-	}
-	if len(f.Servers) > 0 {
-		cfg.Servers, err = l.servers(f.Servers)
-	} else {
-		cfg.Servers, err = l.serverOfEnvironment()
-	}
-	if err != nil {
-		return cfg, err
+	doc, errs := decode[file](data)
+	f := &doc.value
+	if len(f.Servers) == 0 {
+		if errs != nil {
+			return cfg, errs
+		}
+		s, err := l.serverOfEnvironment()
+		if err != nil {
+			return cfg, []error{err}
+		}
+		f.Servers = []written[server]{{value: s}}
 	}
 	files := &watcher{loader: l}
-	for _, s := range cfg.Servers {
-		files.servers = append(files.servers, s.Name)
+	for i := range f.Servers {
+		files.servers = append(files.servers, f.Servers[i].value.name())
 	}
-	if cfg.Imports, err = resolveImports(f.Imports, files.servers); err != nil {
-		return cfg, fmt.Errorf("imports: %w", err)
-	}
-	if cfg.Repositories, err = resolveRepositories(f.Repositories, files.servers); err != nil {
-		return cfg, fmt.Errorf("repositories: %w", err)
-	}
-	for i, p := range f.ImportFiles {
-		pattern, err := l.pattern(p)
-		if err != nil {
-			return cfg, fmt.Errorf("import_files: entry %d: %q: %w", i+1, p, err)
-		}
-		files.patterns = append(files.patterns, pattern)
-	}
+	build := func(s *server) (collector.Server, error) { return s.build(filepath.Dir(l.path), l.userAgent) }
+	var serverErrs, importErrs, patternErrs, repositoryErrs []error
+	cfg.Servers, serverErrs = resolveAll("servers: ", f.Servers, build, func(s collector.Server) string { return s.Name })
+	cfg.Imports, importErrs = resolveImports("imports: ", f.Imports, files.servers)
+	files.patterns, patternErrs = resolveAll("import_files: ", f.ImportFiles, l.pattern, func(p string) string { return p })
+	cfg.Repositories, repositoryErrs = resolveRepositories("repositories: ", f.Repositories, files.servers)
 	cfg.Files = files
-	return cfg, nil
+	return cfg, slices.Concat(errs, serverErrs, importErrs, patternErrs, repositoryErrs)
 }
 
-func (l *Loader) servers(written []server) ([]collector.Server, error) {
-	build := func(w *server) (collector.Server, error) { return w.build(filepath.Dir(l.path), l.userAgent) }
-	servers, err := resolveAll(written, build, func(s collector.Server) string { return s.Name })
-	if err != nil {
-		return nil, fmt.Errorf("servers: %w", err)
-	}
-	return servers, nil
-}
-
-func (l *Loader) serverOfEnvironment() ([]collector.Server, error) {
+// serverOfEnvironment returns the server that lakectl would use.
+func (l *Loader) serverOfEnvironment() (w server, err error) {
+	w.setDefaults()
 	var missing []string
 	for _, name := range []string{envEndpoint, envKeyID, envSecret} {
 		if l.getenv(name) == "" {
@@ -137,27 +134,26 @@ func (l *Loader) serverOfEnvironment() ([]collector.Server, error) {
 		}
 	}
 	if missing != nil {
-		return nil, fmt.Errorf("no servers, and the environment does not define one: %s not set", strings.Join(missing, ", "))
+		return w, fmt.Errorf("no servers, and the environment does not define one: %s not set", strings.Join(missing, ", "))
 	}
-	w := server{EndpointURL: l.getenv(envEndpoint), HTTP: common.DefaultHTTPClientConfig}
+	w.EndpointURL = l.getenv(envEndpoint)
 	w.HTTP.BasicAuth = &common.BasicAuth{Username: l.getenv(envKeyID), Password: common.Secret(l.getenv(envSecret))}
-	s, err := w.build("", l.userAgent)
-	if err != nil {
-		return nil, fmt.Errorf("server of %s: %w", envEndpoint, err)
+	if _, err := lakefs.ParseEndpoint(w.EndpointURL); err != nil {
+		return w, fmt.Errorf("%s: %w", envEndpoint, err)
 	}
-	return []collector.Server{s}, nil
+	return w, nil
 }
 
 // globEscaper escapes what filepath.Match would interpret in a directory's name.
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // pattern returns p relative to the config file's directory.
-func (l *Loader) pattern(p string) (string, error) {
-	if _, err := filepath.Match(p, ""); err != nil {
-		return "", errors.New("not a valid pattern")
+func (l *Loader) pattern(p *string) (string, error) {
+	if _, err := filepath.Match(*p, ""); err != nil {
+		return "", fmt.Errorf("%q: not a valid pattern", *p)
 	}
-	if !slices.Contains([]string{".yml", ".yaml", ".json"}, filepath.Ext(p)) {
-		return "", errors.New("must end in .yml, .yaml or .json")
+	if !slices.Contains([]string{".yml", ".yaml", ".json"}, filepath.Ext(*p)) {
+		return "", fmt.Errorf("%q: must end in .yml, .yaml or .json", *p)
 	}
-	return common.JoinDir(globEscaper.Replace(filepath.Dir(l.path)), p), nil
+	return common.JoinDir(globEscaper.Replace(filepath.Dir(l.path)), *p), nil
 }

@@ -2,60 +2,118 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// maxKeys bounds a mapping, because yaml.v3 compares every key of it with every
-// other.
-const maxKeys = 1000
+const (
+	// maxKeys bounds a mapping, because yaml.v3 compares every key of it with
+	// every other.
+	maxKeys = 1000
+	// maxErrors bounds what is said about one file.
+	maxErrors = 20
+)
 
-// decode decodes data, at most one YAML document, into v, and refuses keys that
-// v does not have. The error quotes no value from data, which may be a secret.
-func decode(data []byte, v any) (err error) {
+// written is a value of the YAML, such as an entry of a list. What is wrong with
+// one does not keep others from being decoded.
+type written[T any] struct {
+	value T
+	line  line
+	err   error // why value is not what is written, to be explained
+}
+
+// UnmarshalYAML has the older form because the newer one forgets KnownFields.
+func (w *written[T]) UnmarshalYAML(unmarshal func(any) error) error {
+	if err := unmarshal(&w.line); err != nil {
+		return err
+	}
+	if d, ok := any(&w.value).(interface{ setDefaults() }); ok {
+		d.setDefaults()
+	}
+	w.err = unmarshal(&w.value)
+	var terr *yaml.TypeError
+	if errors.As(w.err, &terr) {
+		terr.Errors = slices.Clone(terr.Errors) // yaml.v3 uses the slice again
+	}
+	return nil
+}
+
+// line is where a value begins.
+type line int
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (l *line) UnmarshalYAML(n *yaml.Node) error {
+	*l = line(n.Line)
+	return nil
+}
+
+// decode decodes data, at most one YAML document, and refuses keys that T does not
+// have. Its errors quote no value from data that may be a secret; there is none for
+// what is within a written of T. Line is 0 if nothing was decoded.
+func decode[T any](data []byte) (doc written[T], errs []error) {
 	defer func() {
 		// yaml.v3 has panicked on malformed input before, and an import file
 		// must not take the exporter down.
 		if recover() != nil {
-			err = errors.New("not valid YAML")
+			doc, errs = written[T]{}, []error{errors.New("not valid YAML")}
 		}
 	}()
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
-	err = dec.Decode(&document{v})
+	err := dec.Decode(&inspected[T]{&doc})
+	errs = explain(doc.err)
 	if err == nil {
 		var second yaml.Node
 		if err = dec.Decode(&second); err == nil {
-			return lineError(second.Line, "more than one YAML document")
+			err = lineError(second.Line, "more than one YAML document")
 		}
 	}
-	if errors.Is(err, io.EOF) {
-		return nil
+	tab := indentedByTab.FindIndex(data)
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+	case tab != nil && strings.Contains(err.Error(), "cannot start any token"):
+		errs = append(errs, lineError(1+bytes.Count(data[:tab[1]], []byte("\n")), "indented by a tab (use spaces)"))
+	default:
+		errs = append(errs, explain(err)...)
 	}
-	return explain(err)
+	return doc, errs
 }
+
+// bounded returns the first of errs.
+func bounded(errs []error) []error {
+	if len(errs) > maxErrors {
+		errs = append(errs[:maxErrors:maxErrors], errors.New("and more"))
+	}
+	return errs
+}
+
+var indentedByTab = regexp.MustCompile(`(?m)^ *\t`)
 
 func lineError(line int, problem string) error { return fmt.Errorf("line %d: %s", line, problem) }
 
-// document is inspected and then decoded into v. It has the older form of
-// UnmarshalYAML because the newer one forgets KnownFields.
-type document struct{ v any }
+// inspected is a document that is inspected before it is decoded.
+type inspected[T any] struct{ doc *written[T] }
 
-func (d *document) UnmarshalYAML(unmarshal func(any) error) error {
+// UnmarshalYAML has the older form, as that of written.
+func (i *inspected[T]) UnmarshalYAML(unmarshal func(any) error) error {
 	if err := unmarshal(&inspector{}); err != nil {
 		return err
 	}
-	return unmarshal(d.v)
+	return unmarshal(i.doc)
 }
 
 // inspector only inspects.
 type inspector struct{}
 
+// UnmarshalYAML implements yaml.Unmarshaler.
 func (*inspector) UnmarshalYAML(n *yaml.Node) error { return inspect(n) }
 
 // inspect refuses what yaml.v3 accepts silently, reports with values, or takes
@@ -85,7 +143,6 @@ func inspectKeys(n *yaml.Node) error {
 	if len(n.Content)/2 > maxKeys {
 		return lineError(n.Line, fmt.Sprintf("more than %d keys in one mapping", maxKeys))
 	}
-	seen := make(map[string]bool, len(n.Content)/2)
 	for i := 0; i < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		switch {
@@ -93,39 +150,64 @@ func inspectKeys(n *yaml.Node) error {
 			return lineError(key.Line, "a key must be a string")
 		case n.Style&yaml.FlowStyle != 0 && value.ShortTag() == "!!null" && value.Value == "":
 			return lineError(key.Line, "a key has no value (is the space after its colon missing?)")
-		case seen[key.Value]:
-			return lineError(key.Line, "duplicate key")
 		}
-		seen[key.Value] = true
 	}
 	return nil
 }
 
-// typeErrorPattern matches what of an error in a yaml.TypeError is no value: the
-// line, and either the unknown key or the YAML type that does not fit. In
+// typeErrors match, of an error in a yaml.TypeError, what is no value. In
 // {password:hunter2}, all is the key.
-var typeErrorPattern = regexp.MustCompile(`^(line \d+: )?(?:field ([\w-]{1,40}) not found|cannot unmarshal !!(\w+))?`)
+var typeErrors = regexp.MustCompile(`^(line \d+: )(?:` +
+	`field ([\w-]{1,40}) not found in type (\S+)|` +
+	`mapping key "([\w-]{1,40})" already defined|` +
+	`cannot unmarshal !!(\w+)|` +
+	`("[^"]*" is not a positive .*))?`)
 
-// explain rewords an error of yaml.v3, which may quote a secret.
-func explain(err error) error {
-	var terr *yaml.TypeError
-	if errors.As(err, &terr) {
-		m := typeErrorPattern.FindStringSubmatch(terr.Errors[0])
-		switch {
-		case m[2] != "":
-			return fmt.Errorf("%sunknown key %q", m[1], m[2])
-		case m[3] != "":
-			return fmt.Errorf("%sa value of the YAML type %q is not allowed here", m[1], m[3])
-		default:
-			return errors.New(m[1] + "unknown key")
+// yamlTypes are YAML's own names in plain words.
+var yamlTypes = map[string]string{"map": "a mapping", "seq": "a list", "str": "text", "int": "a number", "float": "a number", "bool": "true or false"}
+
+// explain rewords an error of yaml.v3, which may quote a secret, or several.
+func explain(err error) (errs []error) {
+	var (
+		terr *yaml.TypeError
+		uerr *url.Error
+	)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &terr):
+		for _, text := range terr.Errors[:min(len(terr.Errors), maxErrors+1)] {
+			errs = append(errs, errors.New(explainType(text)))
 		}
+		return errs
+	case errors.As(err, &uerr):
+		return []error{errors.New("proxy_url: not a URL")} // the only setting that is parsed
 	}
 	text, ok := strings.CutPrefix(err.Error(), "yaml: ")
-	if !ok {
-		return err
-	}
-	if strings.Contains(text, "anchor '") {
+	switch {
+	case !ok:
+		return []error{err}
+	case strings.Contains(text, "anchor '"):
 		text = "an anchor is unknown or contains itself (quote a value that begins with *)"
 	}
-	return errors.New("not valid YAML: " + text)
+	line := startsWithLine.FindString(text)
+	return []error{errors.New(line + "not valid YAML: " + text[len(line):])}
+}
+
+var startsWithLine = regexp.MustCompile(`^line \d+: `)
+
+func explainType(text string) string {
+	m := typeErrors.FindStringSubmatch(text)
+	switch line, key, typ, twice, tag, problem := m[1], m[2], m[3], m[4], m[5], m[6]; {
+	case key != "":
+		return fmt.Sprintf("%sunknown key %q%s", line, key, hint(key, knownKeys()[typ]))
+	case twice != "":
+		return fmt.Sprintf("%sduplicate key %q", line, twice)
+	case tag != "":
+		return line + cmp.Or(yamlTypes[tag], "YAML of the type "+tag) + " is not allowed here"
+	case problem != "":
+		return line + problem
+	default:
+		return line + "unknown key, or one that is there twice"
+	}
 }

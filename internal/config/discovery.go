@@ -71,6 +71,8 @@ func (d *discoveryConfig) build(server, dir string) (collector.Discovery, error)
 	}
 	var err error
 	switch {
+	case built.opts.Interval < time.Second:
+		return nil, errors.New("refresh_interval: must be at least 1s")
 	case (d.Postgres == nil) == (d.DynamoDB == nil):
 		return nil, errors.New("must have one of postgres and dynamodb")
 	case d.Postgres != nil:

@@ -34,23 +34,24 @@ type repository struct {
 }
 
 // decodeImports returns the validated imports in data, the content of an import
-// file.
-func decodeImports(data []byte, servers []string) ([]collector.Import, error) {
+// file, or what is wrong with it.
+func decodeImports(data []byte, servers []string) ([]collector.Import, []error) {
 	indicators := 0
 	for _, s := range []string{",", "[", "{", ":", "?", "- ", "-\n", "-\r"} {
 		indicators += bytes.Count(data, []byte(s))
 	}
 	if indicators > maxIndicators {
-		return nil, errors.New("too many YAML values")
+		return nil, []error{errors.New("too many YAML values")}
 	}
-	var entries []entry
-	if err := decode(data, &entries); err != nil {
-		return nil, err
+	doc, errs := decode[[]written[entry]](data)
+	imports, entryErrs := resolveImports("", doc.value, servers)
+	if errs = append(errs, entryErrs...); errs != nil {
+		return nil, bounded(errs)
 	}
-	return resolveImports(entries, servers)
+	return imports, nil
 }
 
-func resolveImports(entries []entry, servers []string) ([]collector.Import, error) {
+func resolveImports(list string, entries []written[entry], servers []string) ([]collector.Import, []error) {
 	var labels map[string]string
 	resolve := func(e *entry) (collector.Import, error) {
 		if maps.Equal(e.Labels, labels) {
@@ -63,10 +64,10 @@ func resolveImports(entries []entry, servers []string) ([]collector.Import, erro
 		}
 		return e.importOf(collector.Key{Server: server, Repository: e.Repository, ID: e.ID}, e.Branch)
 	}
-	return resolveAll(entries, resolve, func(imp collector.Import) collector.Key { return imp.Key })
+	return resolveAll(list, entries, resolve, func(imp collector.Import) collector.Key { return imp.Key })
 }
 
-func resolveRepositories(entries []repository, servers []string) ([]collector.Repository, error) {
+func resolveRepositories(list string, entries []written[repository], servers []string) ([]collector.Repository, []error) {
 	resolve := func(e *repository) (r collector.Repository, err error) {
 		r = collector.Repository{Name: e.Repository, MaxImportAge: time.Duration(e.MaxImportAge), Labels: e.Labels}
 		if r.Server, err = serverName(e.Server, servers); err != nil {
@@ -74,37 +75,50 @@ func resolveRepositories(entries []repository, servers []string) ([]collector.Re
 		}
 		return r, r.Validate()
 	}
-	return resolveAll(entries, resolve, func(r collector.Repository) [2]string { return [2]string{r.Server, r.Name} })
+	return resolveAll(list, entries, resolve, func(r collector.Repository) [2]string { return [2]string{r.Server, r.Name} })
 }
 
-// resolveAll returns the entries of a list resolved. The error is about the
-// first that is wrong or has the key of one before.
-func resolveAll[E, V any, K comparable](entries []E, resolve func(*E) (V, error), key func(V) K) ([]V, error) {
-	values := make([]V, len(entries))
+// resolveAll returns the entries of a list resolved, and what is wrong with the
+// first that are wrong or have the key of one before.
+func resolveAll[E, V any, K comparable](list string, entries []written[E], resolve func(*E) (V, error), key func(V) K) ([]V, []error) {
+	var errs []error
+	values := make([]V, 0, len(entries))
 	numbers := make(map[K]int, len(entries))
-	for i := range entries {
-		value, err := resolve(&entries[i])
-		if err != nil {
-			return nil, fmt.Errorf("entry %d: %w", i+1, err)
+	for i := 0; i < len(entries) && len(errs) <= maxErrors; i++ {
+		e, number := &entries[i], i+1
+		var value V
+		err := e.err
+		if err == nil {
+			value, err = resolve(&e.value)
 		}
-		if first, dup := numbers[key(value)]; dup {
-			return nil, fmt.Errorf("entry %d: duplicate of entry %d", i+1, first)
+		if first := numbers[key(value)]; err == nil && first != 0 {
+			err = fmt.Errorf("duplicate of entry %d", first)
 		}
-		values[i], numbers[key(value)] = value, i+1
+		if err == nil {
+			values, numbers[key(value)] = append(values, value), number
+		}
+		for _, err := range explain(err) {
+			if !startsWithLine.MatchString(err.Error()) {
+				err = fmt.Errorf("line %d: %sentry %d: %w", e.line, list, number, err)
+			}
+			errs = append(errs, err)
+		}
 	}
-	return values, nil
+	return values, errs
 }
 
 // serverName returns the one of servers that is written, or the only one if
-// none is.
+// none is. The name of a server that was not decoded is empty.
 func serverName(written string, servers []string) (string, error) {
 	switch {
+	case slices.Contains(servers, ""):
+		return written, nil
 	case written == "" && len(servers) != 1:
 		return "", errors.New("server is missing: required where there is more than one")
 	case written == "":
 		return servers[0], nil
 	case !slices.Contains(servers, written):
-		return "", fmt.Errorf("server %q: not configured", written)
+		return "", fmt.Errorf("server %q is not configured: must be one of %q", written, servers)
 	}
 	return written, nil
 }

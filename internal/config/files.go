@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -35,7 +34,7 @@ type importFile struct {
 	// info is that of the file as it was read; nil if it must be read again
 	// although it looks the same.
 	info fs.FileInfo
-	err  error // why the file does not load
+	errs []error // why the file does not load
 	// imports are the last good content, for the servers of then.
 	imports []collector.Import
 }
@@ -74,7 +73,7 @@ func (l *Loader) recall() importFiles {
 	defer l.mu.Unlock()
 	files := make(importFiles, len(l.known))
 	for path, f := range l.known {
-		files[path] = &importFile{err: f.err, imports: f.imports}
+		files[path] = &importFile{errs: f.errs, imports: f.imports}
 	}
 	return files
 }
@@ -102,8 +101,8 @@ func (l *Loader) remember(ctx context.Context, files importFiles) bool {
 
 // failure returns why the file at path does not load, or "".
 func (f importFiles) failure(path string) string {
-	if file := f[path]; file != nil && file.err != nil {
-		return file.err.Error()
+	if file := f[path]; file != nil && file.errs != nil {
+		return strings.ReplaceAll(errors.Join(file.errs...).Error(), "\n", "; ")
 	}
 	return ""
 }
@@ -160,20 +159,17 @@ func (w *watcher) refresh(path string, known *importFile) *importFile {
 		if _, gone := os.Lstat(path); errors.Is(gone, fs.ErrNotExist) {
 			return nil
 		}
-		if known.info == nil && known.err != nil && known.err.Error() == err.Error() {
+		if known.info == nil && len(known.errs) == 1 && known.errs[0].Error() == err.Error() {
 			return known
 		}
-		return &importFile{err: err, imports: known.imports}
+		return &importFile{errs: []error{err}, imports: known.imports}
 	}
-	next := &importFile{imports: known.imports}
+	next := &importFile{}
 	if time.Since(info.ModTime()).Abs() > settleTime {
 		next.info = info
 	}
-	imports, err := decodeImports(data, w.servers)
-	if err != nil {
-		next.err = err
-	} else {
-		next.imports = imports
+	if next.imports, next.errs = decodeImports(data, w.servers); next.errs != nil {
+		next.imports = known.imports
 	}
 	return next
 }
@@ -215,9 +211,7 @@ func (w *watcher) check() error {
 	files, _ := w.look(context.Background(), nil)
 	var errs []error
 	for _, path := range slices.Sorted(maps.Keys(files)) {
-		if err := files[path].err; err != nil {
-			errs = append(errs, fmt.Errorf("import file %s: %w", path, err))
-		}
+		errs = append(errs, prefixed("import file "+path, files[path].errs))
 	}
 	return errors.Join(errs...)
 }

@@ -71,9 +71,9 @@ func FuzzImportFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		servers := []string{"prod", "staging"}
 		for n := range servers {
-			imports, err := decodeImports(data, servers[:n+1])
-			if err != nil && imports != nil {
-				t.Errorf("%d imports with error %v", len(imports), err)
+			imports, errs := decodeImports(data, servers[:n+1])
+			if errs != nil && imports != nil {
+				t.Errorf("%d imports with errors %v", len(imports), errs)
 			}
 			checkImports(t, imports, servers[:n+1])
 		}

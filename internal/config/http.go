@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -29,6 +30,15 @@ func prepareHTTP(c *common.HTTPClientConfig, dir string) error {
 	}
 	if err := c.Validate(); err != nil {
 		return err
+	}
+	proxies := []common.URL{c.ProxyURL}
+	if c.OAuth2 != nil {
+		proxies = append(proxies, c.OAuth2.ProxyURL)
+	}
+	for _, u := range proxies {
+		if u.URL != nil && !slices.Contains([]string{"http", "https", "socks5", "socks5h", ""}, u.Scheme) {
+			return errors.New("proxy_url: must begin with http://, https:// or socks5://")
+		}
 	}
 	// The client would name neither the setting nor the file.
 	if _, err := common.NewTLSConfig(&c.TLSConfig); err != nil {

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	common "github.com/prometheus/common/config"
-	"go.yaml.in/yaml/v3"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/lakefs"
@@ -34,41 +32,28 @@ type server struct {
 	MaxConcurrentRequests count                   `yaml:"max_concurrent_requests"`
 	Discovery             *discoveryConfig        `yaml:"discovery"`
 	HTTP                  common.HTTPClientConfig `yaml:",inline"`
-
-	err error // of decoding, if it names no line
 }
 
-// UnmarshalYAML implements the older form of yaml.Unmarshaler: the newer one
-// forgets KnownFields.
-func (s *server) UnmarshalYAML(unmarshal func(any) error) error {
-	type written server
-	s.HTTP = common.DefaultHTTPClientConfig
-	err := unmarshal((*written)(s))
-	var terr *yaml.TypeError
-	if errors.As(err, &terr) {
-		return err
+func (s *server) setDefaults() { s.HTTP = common.DefaultHTTPClientConfig }
+
+// name returns the value of the label server, "" if there is none.
+func (s *server) name() string {
+	if u, err := lakefs.ParseEndpoint(s.EndpointURL); s.Name == "" && err == nil {
+		return u.Host
 	}
-	s.err = err
-	return nil
+	return s.Name
 }
 
 // build returns the server to poll. Relative paths are relative to dir.
 func (s *server) build(dir, userAgent string) (built collector.Server, err error) {
-	var uerr *url.Error
-	switch {
-	case errors.As(s.err, &uerr):
-		return built, errors.New("proxy_url: not a URL") // A url.Error quotes it, with any password.
-	case s.err != nil:
-		return built, explain(s.err)
-	case s.EndpointURL == "":
+	if s.EndpointURL == "" {
 		return built, errors.New("endpoint_url is missing")
 	}
-	u, err := lakefs.ParseEndpoint(s.EndpointURL)
-	if err != nil {
+	if _, err := lakefs.ParseEndpoint(s.EndpointURL); err != nil {
 		return built, fmt.Errorf("endpoint_url: %w", err)
 	}
 	built = collector.Server{
-		Name:                  cmp.Or(s.Name, u.Host),
+		Name:                  s.name(),
 		Timeout:               cmp.Or(time.Duration(s.Timeout), defaultTimeout),
 		MaxConcurrentRequests: int(min(cmp.Or(s.MaxConcurrentRequests, defaultMaxConcurrentRequests), math.MaxInt32)),
 	}

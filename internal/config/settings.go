@@ -81,9 +81,11 @@ func (s *settings) decodeJSON(body []byte) error {
 		_ = json.Unmarshal(literal, &text) // valid, as body is
 		return strconv.AppendQuoteToASCII(nil, text)
 	})
-	if err := decode(body, s); err != nil {
-		return err
+	doc, errs := decode[settings](body)
+	if errs != nil {
+		return errs[0]
 	}
+	*s = doc.value
 	size := 0
 	for name, value := range s.Labels {
 		size += len(name) + len(value)
@@ -101,7 +103,7 @@ type count int64
 // UnmarshalYAML implements yaml.Unmarshaler.
 func (c *count) UnmarshalYAML(n *yaml.Node) error {
 	if n.ShortTag() != "!!int" || n.Decode((*int64)(c)) != nil || *c < 1 {
-		return lineError(n.Line, fmt.Sprintf("%.40q is not a positive whole number", n.Value))
+		return valueError(n, "is not a positive whole number")
 	}
 	return nil
 }
@@ -113,8 +115,13 @@ type duration time.Duration
 func (d *duration) UnmarshalYAML(n *yaml.Node) error {
 	parsed, err := model.ParseDuration(n.Value)
 	if err != nil || parsed == 0 {
-		return lineError(n.Line, fmt.Sprintf("%.40q is not a positive duration, such as 30m", n.Value))
+		return valueError(n, "is not a positive duration, such as 30m")
 	}
 	*d = duration(parsed)
 	return nil
+}
+
+// valueError returns an error that yaml.v3 collects with those of its own.
+func valueError(n *yaml.Node, problem string) error {
+	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %.40q %s", n.Line, n.Value, problem)}}
 }
