@@ -83,7 +83,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	logger, slogger := newLogger(stderr, *f.logFormat, *f.logLevel)
 	loader := config.NewLoader(*f.configFile, version.ComponentUserAgent(program), logger)
 	if *f.configCheck {
-		if err := loader.Check(); err != nil {
+		if err := errors.Join(loader.Check(), validateWebConfig(*f.web.WebConfigFile)); err != nil {
 			fmt.Fprintln(stderr, err)
 			return 1
 		}
@@ -102,8 +102,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // serve runs the exporter until it is told to stop.
 func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logger, stdout io.Writer) (err error) {
-	if err := toolkit.Validate(*f.web.WebConfigFile); err != nil {
-		return fmt.Errorf("--web.config.file: %w", err)
+	if err := validateWebConfig(*f.web.WebConfigFile); err != nil {
+		return err
 	}
 	if *f.enableImportAPI && !web.Authenticates(*f.web.WebConfigFile) {
 		level.Warn(logger).Log("msg", "Anybody can register and unregister imports: --web.config.file sets up no authentication")
@@ -158,6 +158,13 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 		printDemoURLs(stdout, (*f.web.WebListenAddresses)[0], *f.telemetryPath)
 	}
 	return listenAndServe(ctx, handler, f.web, logger, slogger)
+}
+
+func validateWebConfig(file string) error {
+	if err := toolkit.Validate(file); err != nil {
+		return fmt.Errorf("--web.config.file: %w", err)
+	}
+	return nil
 }
 
 // listenAndServe answers requests until ctx is done, and then waits a while for

@@ -63,6 +63,8 @@ func TestChartSchemaTypes(t *testing.T) {
 		"/affinity", "/podSecurityContext", "/resources", "/securityContext", "/config/servers/0/basic_auth",
 		"/networkPolicy/dns/to/0", "/networkPolicy/lakefs/to/0", "/networkPolicy/prometheus/0",
 		"/serviceMonitor/authorization", "/serviceMonitor/basicAuth", "/serviceMonitor/tlsConfig",
+		"/dnsConfig", "/livenessProbe", "/readinessProbe", "/route/main/matches/0", "/startupProbe",
+		"/global", // of other charts, too
 	}
 	schema := valuesSchema(t)
 	refuses := func(path string, value any, at string) {
@@ -135,13 +137,13 @@ func TestChartSchemaRefuses(t *testing.T) {
 	ports := []any{0, 65536, 1.5}
 	schema := valuesSchema(t)
 	for path, wrong := range map[string][]any{
-		"/image/repository":         {""},
-		"/image/digest":             {"sha256:123", "latest"},
-		"/image/pullPolicy":         {"", "Sometimes"},
-		"/image/pullSecrets/0":      {map[string]any{}, map[string]any{"name": "x", "nope": 1}},
-		"/image/pullSecrets/0/name": {"", "My_Secret", long, 1},
-		"/nameOverride":             {"Imports", "-imports", "imports-", "1"},
-		"/fullnameOverride":         {"Imports", "-imports", "imports-", "1"},
+		"/image/repository":        {""},
+		"/image/digest":            {"sha256:123", "latest"},
+		"/image/pullPolicy":        {"", "Sometimes"},
+		"/imagePullSecrets/0":      {map[string]any{}, map[string]any{"name": "x", "nope": 1}},
+		"/imagePullSecrets/0/name": {"", "My_Secret", long, 1},
+		"/nameOverride":            {"Imports", "-imports", "imports-", "1"},
+		"/fullnameOverride":        {"Imports", "-imports", "imports-", "1"},
 
 		"/config":                                   {map[string]any{}, map[string]any{"servers": []any{}, "nope": 1}},
 		"/config/servers":                           {[]any{}},
@@ -201,21 +203,20 @@ func TestChartSchemaRefuses(t *testing.T) {
 		"/config/repositories/0/labels":         {"x", map[string]any{"__name__": "x"}, map[string]any{"a-b": "x"}},
 		"/config/repositories/0/labels/team":    {1},
 
-		"/secrets/0":             {map[string]any{"name": "x", "keys": []any{"x"}, "nope": 1}, map[string]any{"name": "x"}, map[string]any{"keys": []any{"x"}}},
-		"/secrets/0/name":        {"", "My_Secret", "x-", long},
-		"/secrets/0/keys":        {[]any{}},
-		"/secrets/0/keys/0":      {"", "a/b"},
-		"/storage/retention":     durations,
-		"/storage/size":          {"", "1 GB", "-1"},
-		"/storage/accessModes":   {[]any{}},
-		"/storage/accessModes/0": {"ReadWriteMany", "ReadOnlyMany"},
-		"/importApi/maxImports":  {0, 1.5},
-		"/webConfig/key":         {""},
-		"/replicas":              {-1, 0.5},
-		"/shards":                {0, 1.5},
-		"/log/level":             {"", "loud"},
-		"/log/format":            {"", "xml"},
-		"/extraArgs/0":           {"x", "-x"},
+		"/secrets/0":                      {map[string]any{"name": "x", "keys": []any{"x"}, "nope": 1}, map[string]any{"name": "x"}, map[string]any{"keys": []any{"x"}}},
+		"/secrets/0/name":                 {"", "My_Secret", "x-", long},
+		"/secrets/0/keys":                 {[]any{}},
+		"/secrets/0/keys/0":               {"", "a/b"},
+		"/persistentVolume/size":          {"", "1 GB", "-1"},
+		"/persistentVolume/accessModes":   {[]any{}},
+		"/persistentVolume/accessModes/0": {"ReadWriteMany", "ReadOnlyMany"},
+		"/importApi/maxImports":           {0, 1.5},
+		"/webConfig/key":                  {""},
+		"/replicaCount":                   {-1, 0.5},
+		"/shards":                         {0, 1.5},
+		"/log/level":                      {"", "loud"},
+		"/log/format":                     {"", "xml"},
+		"/extraArgs/0":                    {"x", "-x"},
 
 		"/service/type":                 {"", "ExternalName"},
 		"/service/port":                 ports,
@@ -243,15 +244,15 @@ func TestChartSchemaRefuses(t *testing.T) {
 func TestChartSchemaTakes(t *testing.T) {
 	schema := valuesSchema(t)
 	for path, right := range map[string][]any{
-		"/global":                 {map[string]any{"imageRegistry": "registry.example.com"}},
-		"/image/pullPolicy":       {"Always", "IfNotPresent", "Never"},
-		"/log/format":             {"logfmt", "json"},
-		"/log/level":              {"debug", "info", "warn", "error"},
-		"/prometheusRule/enabled": {"auto", true, false},
-		"/service/type":           {"ClusterIP", "NodePort", "LoadBalancer"},
-		"/serviceMonitor/enabled": {"auto", true, false},
-		"/serviceMonitor/scheme":  {"http", "https"},
-		"/storage/accessModes/0":  {"ReadWriteOnce", "ReadWriteOncePod"},
+		"/global":                         {map[string]any{"imageRegistry": "registry.example.com"}},
+		"/image/pullPolicy":               {"Always", "IfNotPresent", "Never"},
+		"/log/format":                     {"logfmt", "json"},
+		"/log/level":                      {"debug", "info", "warn", "error"},
+		"/prometheusRule/enabled":         {"auto", true, false},
+		"/service/type":                   {"ClusterIP", "NodePort", "LoadBalancer"},
+		"/serviceMonitor/enabled":         {"auto", true, false},
+		"/serviceMonitor/scheme":          {"http", "https"},
+		"/persistentVolume/accessModes/0": {"ReadWriteOnce", "ReadWriteOncePod"},
 	} {
 		for _, value := range right {
 			if at := faults(schema, path, value); at != nil {

@@ -2,27 +2,62 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* At most 52 characters, so that what the kinds put behind a name fits a label. */}}
-{{- define "lakefs-import-exporter.fullname" -}}
-{{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
-{{- else if contains (include "lakefs-import-exporter.name" .) .Release.Name }}
-{{- .Release.Name | trunc 52 | trimSuffix "-" }}
-{{- else }}
-{{- printf "%s-%s" .Release.Name (include "lakefs-import-exporter.name" .) | trunc 52 | trimSuffix "-" }}
+{{- define "lakefs-import-exporter.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
 {{- end }}
+
+{{- /* At most 52 characters, so that what the kinds append to a name fits a label, and as names of
+Services are: beginning with a letter, without dots. */}}
+{{- define "lakefs-import-exporter.fullname" -}}
+{{- $name := include "lakefs-import-exporter.name" . }}
+{{- $full := printf "%s-%s" .Release.Name $name }}
+{{- if .Values.fullnameOverride }}
+{{- $full = .Values.fullnameOverride }}
+{{- else if regexMatch "^[0-9]" .Release.Name }}
+{{- $full = printf "%s-%s" $name .Release.Name }}
+{{- else if contains $name .Release.Name }}
+{{- $full = .Release.Name }}
+{{- end }}
+{{- $full = replace "." "-" $full }}
+{{- if gt (len $full) 52 }}
+{{- $full = printf "%s-%s" (trunc 43 $full | trimSuffix "-") (sha256sum $full | trunc 8) }}
+{{- end }}
+{{- $full }}
 {{- end }}
 
 {{- define "lakefs-import-exporter.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "lakefs-import-exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "lakefs-import-exporter.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{- define "lakefs-import-exporter.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "lakefs-import-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- /* The labels of objects of the chart's own that no selector may match: takes a list of the root
+and what they are. */}}
+{{- define "lakefs-import-exporter.helperLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-%s" (include "lakefs-import-exporter.name" (first .) | trunc 50) (last .) | quote }}
+app.kubernetes.io/instance: {{ (first .).Release.Name | quote }}
+{{- end }}
+
+{{- /* The metadata of an object: takes a dict of the root, and optionally a suffix of its name,
+namespace, labels and annotations. */}}
+{{- define "lakefs-import-exporter.metadata" -}}
+{{- $root := .root }}
+{{- $labels := include "lakefs-import-exporter.selectorLabels" $root | fromYaml }}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- $_ := set $labels "app.kubernetes.io/version" ($root.Chart.AppVersion | toString) }}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" $root.Release.Service -}}
+name: {{ printf "%s%s" (include "lakefs-import-exporter.fullname" $root) (default "" .suffix) | quote }}
+namespace: {{ default (include "lakefs-import-exporter.namespace" $root) .namespace | quote }}
+labels:
+  {{- merge $labels (default dict .labels) $root.Values.commonLabels | toYaml | nindent 2 }}
+{{- with .annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* A value that may contain templates: takes a list of the root and the value. */}}
+{{- define "lakefs-import-exporter.render" -}}
+{{- tpl (toYaml (last .)) (first .) }}
 {{- end }}
 
 {{- define "lakefs-import-exporter.serviceAccountName" -}}
@@ -34,12 +69,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "lakefs-import-exporter.image" -}}
+{{- $registry := default .Values.image.registry (.Values.global).imageRegistry }}
 {{- with .Values.image }}
-{{- if .digest }}
-{{- printf "%s@%s" .repository .digest }}
-{{- else }}
-{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
-{{- end }}
+{{- ternary "" (printf "%s/" $registry) (empty $registry) }}{{ .repository }}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end }}
 {{- end }}
 {{- end }}
 
@@ -59,17 +92,13 @@ given to one without. */}}
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") ((first .).Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}true{{ end }}
 {{- end }}
 
-{{- /* A path of the exporter for kubelet to ask: takes a list of the root and the path. kubelet
-has no credentials. The exporter listens when config and storage are loaded, so that a
-connection alone says the same. */}}
-{{- define "lakefs-import-exporter.probe" -}}
-{{- if (first .).Values.webConfig.existingSecret -}}
-tcpSocket:
-  port: http
-{{- else -}}
-httpGet:
-  path: {{ last . }}
-  port: http
+{{- /* A quantity of Kubernetes in bytes, as an integer; nothing where it cannot be told. */}}
+{{- define "lakefs-import-exporter.bytes" -}}
+{{- $text := kindIs "string" . | ternary . (printf "%.0f" (float64 (kindIs "string" . | ternary 0 .))) }}
+{{- $number := regexFind "^[0-9.]+" $text }}
+{{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 }}
+{{- with get $units (trimPrefix $number $text) }}
+{{- mulf (float64 $number) . | printf "%.0f" }}
 {{- end }}
 {{- end }}
 
@@ -78,7 +107,7 @@ httpGet:
 {{- $ports := .Values.networkPolicy.lakefs.ports }}
 {{- if not $ports }}
 {{- $ports = list 8000 }}
-{{- range .Values.config.servers }}
+{{- range (include "lakefs-import-exporter.render" (list . .Values.config) | fromYaml).servers }}
 {{- $oauth2 := default dict .oauth2 }}
 {{- $discovery := default dict .discovery }}
 {{- $urls := list .endpoint_url .proxy_url $oauth2.token_url $oauth2.proxy_url }}
@@ -102,38 +131,51 @@ httpGet:
 
 {{- /* Refuses values that each are good, but not together. */}}
 {{- define "lakefs-import-exporter.validate" -}}
+{{- $sharded := include "lakefs-import-exporter.sharded" . }}
 {{- with .Values }}
-{{- if gt (int .replicas) 1 }}
-{{- fail "replicas: must be 1 or 0: two exporters of the same imports would remember differently. To share out the imports, set shards" }}
+{{- if gt (int .replicaCount) 1 }}
+{{- fail "replicaCount: must be 1 or 0: two exporters of the same imports would remember differently. To share out the imports, set shards" }}
 {{- end }}
-{{- if and (include "lakefs-import-exporter.sharded" $) (ne (int .replicas) 1) }}
-{{- fail "replicas: not together with shards" }}
+{{- if and .importApi.enabled (not .persistentVolume.enabled) }}
+{{- fail "importApi.enabled: needs persistentVolume.enabled, or what is registered would be lost with a restart" }}
 {{- end }}
-{{- if and .importApi.enabled (not .storage.enabled) }}
-{{- fail "importApi.enabled: needs storage.enabled, or what is registered would be lost with a restart" }}
+{{- if $sharded }}
+{{- if semverCompare "<1.28.0-0" $.Capabilities.KubeVersion.Version }}
+{{- fail (printf "shards: needs Kubernetes 1.28 or later, which tells pods their index, not %s" $.Capabilities.KubeVersion.Version) }}
 {{- end }}
-{{- if and .importApi.enabled (include "lakefs-import-exporter.sharded" $) }}
-{{- fail "importApi.enabled: not with shards, what is registered belongs to one exporter" }}
+{{- if ne (int .replicaCount) 1 }}
+{{- fail "replicaCount: not together with shards" }}
 {{- end }}
-{{- if and .storage.existingClaim (include "lakefs-import-exporter.sharded" $) }}
-{{- fail "storage.existingClaim: not with shards, each needs a claim of its own" }}
+{{- if .importApi.enabled }}
+{{- fail "importApi.enabled: not with shards: what is registered belongs to one exporter" }}
 {{- end }}
-{{- if and (ne .service.type "ClusterIP") (include "lakefs-import-exporter.sharded" $) }}
+{{- if .persistentVolume.existingClaim }}
+{{- fail "persistentVolume.existingClaim: not with shards: each needs a claim of its own" }}
+{{- end }}
+{{- if ne .service.type "ClusterIP" }}
 {{- fail "service.type: must be ClusterIP with shards, each of which has an address of its own" }}
 {{- end }}
+{{- if or .ingress.enabled .route.main.enabled }}
+{{- fail "ingress, route: not with shards, each of which has an address of its own" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- include "lakefs-import-exporter.checkStorage" . }}
+{{- $config := include "lakefs-import-exporter.render" (list . .Values.config) | fromYaml }}
+{{- with .Values }}
 {{- range $label, $_ := include "lakefs-import-exporter.selectorLabels" $ | fromYaml }}
 {{- if hasKey $.Values.podLabels $label }}
 {{- fail (printf "podLabels: %s is what the pods are selected by" $label) }}
 {{- end }}
 {{- end }}
 {{- $files := list }}
-{{- range $secret := .secrets }}
+{{- range $secret := include "lakefs-import-exporter.render" (list $ .secrets) | fromYamlArray }}
 {{- range $secret.keys }}
 {{- $files = append $files (printf "secrets/%s/%s" $secret.name .) }}
 {{- end }}
 {{- end }}
 {{- $servers := list }}
-{{- range $i, $server := .config.servers }}
+{{- range $i, $server := $config.servers }}
 {{- $servers = append $servers (default (urlParse $server.endpoint_url).host $server.name) }}
 {{- $here := printf "config.servers[%d]" $i }}
 {{- include "lakefs-import-exporter.checkServer" (list $here $server $files) }}
@@ -142,7 +184,7 @@ httpGet:
 {{- end }}
 {{- end }}
 {{- range $kind := list "imports" "repositories" }}
-{{- range $i, $entry := index $.Values.config $kind }}
+{{- range $i, $entry := index $config $kind }}
 {{- if and (not $entry.server) (gt (len $servers) 1) }}
 {{- fail (printf "config.%s[%d].server: must be one of %s" $kind $i (join ", " $servers)) }}
 {{- end }}
@@ -152,6 +194,52 @@ httpGet:
 {{- include "lakefs-import-exporter.checkLabels" (list (printf "config.%s[%d]" $kind $i) $entry.labels) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Refuses what Kubernetes would refuse in its own words: changes of volumes that exist. */}}
+{{- define "lakefs-import-exporter.checkStorage" -}}
+{{- $name := include "lakefs-import-exporter.fullname" . }}
+{{- $namespace := include "lakefs-import-exporter.namespace" . }}
+{{- $wanted := include "lakefs-import-exporter.claim" . | fromYaml }}
+{{- if include "lakefs-import-exporter.sharded" . }}
+{{- $remedy := printf "Kubernetes cannot change this in a StatefulSet. Delete it without its pods by \"kubectl --namespace %s delete statefulset %s --cascade=orphan\", and upgrade again. Existing claims keep what they have" $namespace $name }}
+{{- with lookup "apps/v1" "StatefulSet" $namespace $name }}
+{{- $claim := first (default (list dict) .spec.volumeClaimTemplates) }}
+{{- if ne (empty $claim) (not $.Values.persistentVolume.enabled) }}
+{{- fail (printf "persistentVolume.enabled: %s" $remedy) }}
+{{- end }}
+{{- if $claim }}
+{{- include "lakefs-import-exporter.checkClaim" (list $claim.spec $wanted $remedy true) }}
+{{- if ne (default dict $claim.metadata.annotations | toJson) ($.Values.persistentVolume.annotations | toJson) }}
+{{- fail (printf "persistentVolume.annotations: %s" $remedy) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- else if and .Values.persistentVolume.enabled (not .Values.persistentVolume.existingClaim) }}
+{{- with lookup "v1" "PersistentVolumeClaim" $namespace $name }}
+{{- $remedy := printf "Kubernetes cannot change this in an existing claim. To do without what was seen, delete it by \"kubectl --namespace %s delete pvc %s\", and upgrade again" $namespace $name }}
+{{- include "lakefs-import-exporter.checkClaim" (list .spec $wanted $remedy false) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Refuses another size, class or mode of a claim: takes a list of the spec that exists, the one
+that is wanted, what to do, and whether it cannot grow either. */}}
+{{- define "lakefs-import-exporter.checkClaim" -}}
+{{- $old := index . 0 }}
+{{- $new := index . 1 }}
+{{- $remedy := index . 2 }}
+{{- if ne ($old.accessModes | toJson) ($new.accessModes | toJson) }}
+{{- fail (printf "persistentVolume.accessModes: is %s. %s" (join ", " $old.accessModes) $remedy) }}
+{{- end }}
+{{- if and (hasKey $new "storageClassName") (ne $new.storageClassName (default "" $old.storageClassName)) }}
+{{- fail (printf "persistentVolume.storageClass: is %q. %s" (default "" $old.storageClassName) $remedy) }}
+{{- end }}
+{{- $is := include "lakefs-import-exporter.bytes" $old.resources.requests.storage | float64 }}
+{{- $wanted := include "lakefs-import-exporter.bytes" $new.resources.requests.storage | float64 }}
+{{- if or (lt $wanted $is) (and (last .) (ne $wanted $is)) }}
+{{- fail (printf "persistentVolume.size: is %s. %s" $old.resources.requests.storage $remedy) }}
 {{- end }}
 {{- end }}
 
