@@ -894,3 +894,11 @@ func freePort(t *testing.T) string {
 	}
 	return port
 }
+
+// need skips a test if a program is missing, and fails it in CI.
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		skip(t, "%s is missing", program)
+	}
+}

@@ -32,11 +32,17 @@ const credentials = "pipeline:secret"
 // startWithImportAPI starts the exporter in dir with the import API.
 func startWithImportAPI(t *testing.T, dir, address string, lakeFS string) *process {
 	t.Helper()
+	return startForPipelines(t, dir, address, lakeFS, "--web.enable-import-api")
+}
+
+// startForPipelines starts the exporter in dir with a storage and with credentials.
+func startForPipelines(t *testing.T, dir, address, lakeFS string, flags ...string) *process {
+	t.Helper()
 	write(t, filepath.Join(dir, "config.yml"), fmt.Sprintf("servers: [{name: prod, endpoint_url: %s, basic_auth: {username: %s, password: %s}}]\n",
 		lakeFS, lakefstest.AccessKeyID, lakefstest.SecretAccessKey))
 	write(t, filepath.Join(dir, "web.yml"), "basic_auth_users: {pipeline: $2a$04$uWOXW7Rto7Wkd1N/UaxCq.nqY/mv5OZQykEfulrusbtPRQxmHESMq}\n")
-	p := start(t, buildExporter(t), "--config.file="+filepath.Join(dir, "config.yml"), "--web.config.file="+filepath.Join(dir, "web.yml"),
-		"--storage.path="+filepath.Join(dir, "storage"), "--web.enable-import-api", "--web.listen-address="+address)
+	p := start(t, buildExporter(t), append(flags, "--config.file="+filepath.Join(dir, "config.yml"), "--web.config.file="+filepath.Join(dir, "web.yml"),
+		"--storage.path="+filepath.Join(dir, "storage"), "--web.listen-address="+address)...)
 	p.URL = "http://" + credentials + "@" + p.addr
 	return p
 }

@@ -26,7 +26,7 @@ trap 'rm -f "$log"' EXIT
 # error, "=", and prints errors to standard output.
 scan() {
   local records
-  if records=$(LAKEFS_LOGGING_OUTPUT== LAKEFS_LOGGING_LEVEL=ERROR timeout 60 \
+  if records=$(LAKEFS_LOGGING_OUTPUT="=" LAKEFS_LOGGING_LEVEL=ERROR timeout 60 \
     lakefs kv scan "$1" "$2/" --until "${2}0" </dev/null 2>"$log"); then
     printf '%s\n' "$records"
   else
