@@ -13,8 +13,10 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT         := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 HELM_VERSION          := v3.22.0
 HELM                  := $(TOOLS)/helm-$(HELM_VERSION)/helm
-# The tests look for it there.
-export PATH := $(dir $(HELM)):$(PATH)
+KUBERNETES_VERSION    := v1.34.4
+KUBERNETES            := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
+# The tests look for them there.
+export PATH := $(dir $(HELM)):$(KUBERNETES):$(PATH)
 
 .PHONY: all build release run test e2e fuzz lint bench bench-smoke clean
 all: lint test build
@@ -68,8 +70,28 @@ test: npm-tools
 # What is shipped in deploy/ in the programs that it is for: a real Prometheus, a
 # real Alertmanager, helm and others. A module of its own, so that nothing that
 # only its tests import is among what the exporter depends on.
-e2e: $(HELM)
+e2e: $(HELM) $(KUBERNETES)/kube-apiserver $(KUBERNETES)/crds
 	cd deploy && go vet ./... && go test -race -shuffle=on -count=1 -timeout 15m ./...
+
+# Kubernetes' API server for the tests of the chart. It takes ten minutes on two
+# cores, once.
+$(KUBERNETES)/kube-%: deploy/kubernetes/go.mod
+	cd deploy/kubernetes && CGO_ENABLED=0 GOFLAGS= go build -mod=mod -trimpath -buildvcs=false \
+		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34' \
+		-o $@ k8s.io/kubernetes/cmd/$(notdir $@)
+	touch $@
+
+# The kinds of prometheus-operator, generated from its Go types, and of the Gateway API.
+CONTROLLER_GEN_VERSION := v0.19.0
+GATEWAY_API_VERSION    := v1.4.0
+$(KUBERNETES)/crds:
+	rm -rf $@.new && mkdir -p $@.new/all
+	cd deploy && go run sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLER_GEN_VERSION) crd:crdVersions=v1,maxDescLen=0 \
+		paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1 output:crd:dir=$@.new/all
+	cp $@.new/all/monitoring.coreos.com_servicemonitors.yaml $@.new/all/monitoring.coreos.com_prometheusrules.yaml $@.new/
+	module=$$(go mod download -json sigs.k8s.io/gateway-api@$(GATEWAY_API_VERSION) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+		install -m 644 "$$module/config/crd/standard/gateway.networking.k8s.io_httproutes.yaml" $@.new/
+	rm -r $@.new/all && mv $@.new $@
 
 # What deploy/mixin makes: rules and dashboards, for Prometheus, Grafana and the chart.
 .PHONY: generate

@@ -28,7 +28,9 @@ import (
 
 // packageOf is the package of Debian that brings a program.
 var packageOf = map[string]string{
+	"etcd":         "etcd-server",
 	"initdb":       "postgresql",
+	"podman":       "podman, with buildah, runc and containernetworking-plugins",
 	"psql":         "postgresql-client",
 	"prometheus":   "prometheus",
 	"promtool":     "prometheus",
