@@ -26,8 +26,6 @@ type ClientConfig struct {
 	HTTP config.HTTPClientConfig
 	// UserAgent is sent with every request.
 	UserAgent string
-	// MaxIdleConns is how many idle connections are kept, or more.
-	MaxIdleConns int
 }
 
 // Client talks to one lakeFS server. It is safe for concurrent use.
@@ -151,13 +149,18 @@ func (c *Client) send(ctx context.Context, u *url.URL) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	req := (&http.Request{Method: http.MethodGet, URL: u, Header: s.header}).WithContext(ctx)
+	var extra surplus
+	req := (&http.Request{Method: http.MethodGet, URL: u, Header: s.header}).WithContext(extra.withTrace(ctx))
 	resp, err := s.transport.RoundTrip(req)
 	if err == nil && c.cfg.HTTP.FollowRedirects {
-		resp, err = s.follow(req, resp) //nolint:bodyclose // readAnswer closes it
+		resp, err = s.follow(req, resp)
 	}
 	if err != nil {
 		return answer{}, err
+	}
+	if extra.found.Load() {
+		_ = resp.Body.Close() // unread, so that the connection is not used again
+		return answer{}, &Error{Kind: BadResponse, StatusCode: resp.StatusCode, Err: errors.New("answer that nobody asked for")}
 	}
 	return readAnswer(resp)
 }

@@ -228,30 +228,32 @@ func TestOAuth2JWT(t *testing.T) {
 	wantStatus(t, client, ref)
 }
 
-// A token_url that trickles holds up nobody beyond the deadline of the request.
+// A token_url that trickles holds up nobody beyond the deadline of the request, and
+// is asked again afterwards.
 func TestOAuth2Hangs(t *testing.T) {
 	stop := make(chan struct{})
 	url := tokenServer(t, func(w http.ResponseWriter, r *http.Request) { trickle(w, r, stop) })
 	client, ref := withOAuth2(t, config.OAuth2{ClientID: "id", ClientSecret: "secret", TokenURL: url})
-	defer close(stop)
 	for range 3 {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		_, err := client.ImportStatus(ctx, ref)
 		wantError(t, err, lakefs.Timeout)
 		cancel()
 	}
+	close(stop)
+	eventually(t, client, ref, succeeds)
 }
 
 // trickle answers with a byte now and then.
 func trickle(w http.ResponseWriter, r *http.Request, stop <-chan struct{}) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	for {
-		_, _ = w.Write([]byte(" "))
-		_ = http.NewResponseController(w).Flush()
 		select {
 		case <-stop:
 			return
 		case <-time.After(5 * time.Millisecond):
+			_, _ = w.Write([]byte(" "))
+			_ = http.NewResponseController(w).Flush()
 		}
 	}
 }
@@ -266,6 +268,7 @@ func TestTokenServerIsNotQuoted(t *testing.T) {
 		{"refusal", "HTTP/1.1 401 " + secret + "\r\nContent-Length: 7\r\n\r\n" + secret, lakefs.Unauthorized, "token_url answered with HTTP status 401"},
 		{"error", "HTTP/1.1 500 " + secret + "\r\nContent-Length: 7\r\n\r\n" + secret, lakefs.Connection, "token_url answered with HTTP status 500"},
 		{"not JSON", "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n" + secret, lakefs.Connection, "token_url: no valid HTTP response"},
+		{"over 1 MiB", "HTTP/1.1 200 OK\r\n\r\n" + strings.Repeat(secret, 200_000), lakefs.Connection, "token_url: no valid HTTP response"},
 		{"not HTTP", secret + "\r\n\r\n", lakefs.Connection, "token_url: no valid HTTP response"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

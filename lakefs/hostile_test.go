@@ -1,12 +1,16 @@
 package lakefs_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/common/config"
 
@@ -54,14 +58,111 @@ func TestNothingForeignIsQuoted(t *testing.T) {
 	}
 }
 
-// What follows a 101 is another protocol, which does not end.
-func TestSwitchingProtocols(t *testing.T) {
-	endpoint, closed := rawServer(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
-	_, err := newClient(t, endpoint).ImportStatus(t.Context(), someRef)
-	if e := wantError(t, err, lakefs.BadResponse); e.StatusCode != http.StatusSwitchingProtocols {
-		t.Errorf("got %v", e)
+// TestProxyIsNotQuoted has a proxy send back the password that it was sent.
+func TestProxyIsNotQuoted(t *testing.T) {
+	for answer, want := range map[string]string{
+		"HTTP/1.1 407 " + secret + "\r\nX: " + secret + "\r\nContent-Length: 7\r\n\r\n" + secret: "proxy_url answered with HTTP status 407",
+		secret + "\r\n\r\n": "no valid HTTP response",
+	} {
+		address, _ := rawServer(t, answer)
+		proxy, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy.User = url.UserPassword("me", secret)
+		client := newClient(t, "https://lakefs.example.com", func(c *config.HTTPClientConfig) { c.ProxyURL.URL = proxy })
+		_, err = client.ImportStatus(t.Context(), someRef)
+		if e := wantError(t, err, lakefs.Connection); e.Error() != want {
+			t.Errorf("got %q, want %q", e, want)
+		}
 	}
-	<-closed
+}
+
+// One import that lakeFS answers badly for keeps no other from being polled over
+// the same client, and is polled again as soon as it is well.
+func TestOneBadAnswer(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		// answer writes to a connection until that is closed.
+		answer func(w io.Writer) error
+		kind   lakefs.Kind
+	}{
+		{"101", func(w io.Writer) error {
+			_, err := io.WriteString(w, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+			return err
+		}, lakefs.BadResponse},
+		{"flood of 103", func(w io.Writer) (err error) {
+			for err == nil {
+				_, err = io.WriteString(w, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+			}
+			return nil
+		}, lakefs.BadResponse},
+		{"nothing", func(io.Writer) error { return nil }, lakefs.Timeout},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var bad atomic.Bool
+			bad.Store(true)
+			closed := make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.FormValue("id") != "bad" || !bad.Load() {
+					_, _ = io.WriteString(w, running)
+					return
+				}
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err == nil {
+					err = tc.answer(conn)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				_, _ = io.Copy(io.Discard, conn)
+				conn.Close()
+				close(closed)
+			}))
+			defer server.Close()
+			client, ref := newClient(t, server.URL), someRef
+			ref.ID = "bad"
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			refused := make(chan error, 1)
+			go func() {
+				_, err := client.ImportStatus(ctx, ref)
+				refused <- err
+			}()
+			for range 20 {
+				wantStatus(t, client, someRef)
+			}
+			wantError(t, <-refused, tc.kind)
+			<-closed
+			bad.Store(false)
+			wantStatus(t, client, ref)
+		})
+	}
+}
+
+// What a server sends over HTTP/2 is bounded even before it is read, and not
+// decompressed.
+func TestHTTP2(t *testing.T) {
+	sent := make(chan int, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		total := 0
+		for {
+			n, err := w.Write(make([]byte, 16<<10))
+			if total += n; err != nil {
+				sent <- total
+				return
+			}
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	_, err := newClient(t, server.URL, func(c *config.HTTPClientConfig) { c.TLSConfig.InsecureSkipVerify = true }).ImportStatus(t.Context(), someRef)
+	wantError(t, err, lakefs.BadResponse)
+	if n := <-sent; n > 1<<20+128<<10 {
+		t.Errorf("could send %d KiB", n>>10)
+	}
 }
 
 func TestRedirects(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"syscall"
 	"time"
@@ -52,14 +52,26 @@ func newSession(cfg ClientConfig, old *session) (*session, error) {
 		ProxyConfig: cfg.HTTP.ProxyConfig,
 		TLSConfig:   tlsConfig,
 		EnableHTTP2: cfg.HTTP.EnableHTTP2,
-	}, "lakefs", config.WithDialContextFunc((&net.Dialer{Timeout: dialTimeout}).DialContext))
+	}, "lakefs")
 	if err != nil {
 		return nil, &Error{Kind: Credentials, Err: fmt.Errorf("tls_config: %w", err)}
 	}
 	s.tokens, s.transport = tokens, rt.(*http.Transport) //nolint:forcetypeassert // another one only if there are files to reload
+	s.transport.DialContext = dial
+	s.transport.OnProxyConnectResponse = refuseConnect
 	s.transport.MaxResponseHeaderBytes = maxHeaderBytes
-	s.transport.MaxIdleConnsPerHost = max(s.transport.MaxIdleConnsPerHost, cfg.MaxIdleConns)
+	// By default a server may send 4 MiB before anything of it is read.
+	s.transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerConnection: maxBodyBytes, MaxReceiveBufferPerStream: 64 << 10}
 	return s, nil
+}
+
+// refuseConnect tells a refusal of a proxy by its status. Net/http would quote the
+// reason phrase.
+func refuseConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &Error{Kind: Connection, Err: fmt.Errorf("proxy_url answered with HTTP status %d", resp.StatusCode)}
 }
 
 // newHeader returns the header of every request. prometheus/common would copy a

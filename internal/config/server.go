@@ -68,11 +68,6 @@ func (s *server) build(dir, userAgent string) (built collector.Server, err error
 			return built, fmt.Errorf("discovery: %w", err)
 		}
 	}
-	built.Client, err = lakefs.NewClient(lakefs.ClientConfig{
-		EndpointURL:  s.EndpointURL,
-		HTTP:         s.HTTP,
-		UserAgent:    userAgent,
-		MaxIdleConns: built.MaxConcurrentRequests,
-	})
+	built.Client, err = lakefs.NewClient(lakefs.ClientConfig{EndpointURL: s.EndpointURL, HTTP: s.HTTP, UserAgent: userAgent})
 	return built, err
 }

@@ -119,7 +119,7 @@ func (w *world) addLakeFS(name string) *lakefstest.Server {
 	w.t.Cleanup(server.Close)
 	httpConfig := config.DefaultHTTPClientConfig
 	httpConfig.BasicAuth = &config.BasicAuth{Username: lakefstest.AccessKeyID, Password: lakefstest.SecretAccessKey}
-	client, err := lakefs.NewClient(lakefs.ClientConfig{EndpointURL: server.URL, HTTP: httpConfig, UserAgent: "test", MaxIdleConns: 32})
+	client, err := lakefs.NewClient(lakefs.ClientConfig{EndpointURL: server.URL, HTTP: httpConfig, UserAgent: "test"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
