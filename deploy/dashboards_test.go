@@ -3,6 +3,9 @@ package deploy_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -11,235 +14,349 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"lakefs_import_exporter/lakefs"
+	"lakefs_import_exporter/lakefs/lakefstest"
+)
+
+const (
+	dashboardFile = "grafana/dashboards/lakefs-imports.json"
+	// firstScreen is what a laptop shows of a dashboard, 1366 by 768 pixels less
+	// Grafana's own bars and variables, in units of gridPos.
+	firstScreen = 15
+	// maxRows is how many series a query may be answered with.
+	maxRows = 50
 )
 
 // dashboard is what is looked at of a dashboard of Grafana.
 type dashboard struct {
-	Panels     []panel
-	Templating struct{ List []variable }
-	// Annotations have their query in expr, or in a target as panels do.
+	UID         string
+	Panels      []panel
+	Templating  struct{ List []variable }
 	Annotations struct {
 		List []struct {
 			Name, Expr string
-			Target     target
+			Datasource any
 		}
 	}
 }
 
 type panel struct {
+	ID          int
 	Type, Title string
+	GridPos     struct{ X, Y, W, H int }
+	Datasource  any
 	Targets     []target
 	Panels      []panel // of a row
 }
 
 type target struct {
-	RefID   string
-	Expr    string
-	Instant bool
+	RefID, Expr string
+	Instant     bool
+	Datasource  any
 }
 
 type variable struct {
 	Name, Type string
-	Query      json.RawMessage
+	Definition string
 	AllValue   string
-	Current    struct{ Value any }
-	Options    []struct{ Value string }
+	Datasource any
 }
 
-// dashboardQuery is a query that must be answered with data.
-type dashboardQuery struct {
-	what, expr string
-	// positive is set if something other than 0 must be among the data. Panels
-	// that show one number have a 0 to fall back on, which hides what is wrong.
-	positive, overTime bool
-}
-
-// Every query of every dashboard, run against a real Prometheus that scrapes
-// the demo, which has imports in every state.
-func TestDashboards(t *testing.T) {
-	need(t, "prometheus")
-	var queries []dashboardQuery
-	for _, file := range glob(t, "grafana/dashboards/*.json") {
-		var d dashboard
-		if err := json.Unmarshal([]byte(read(t, file)), &d); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		found := d.queries(t)
-		if len(found) < 10 {
-			t.Errorf("%s: found only %d queries", file, len(found))
-		}
-		for i := range found {
-			found[i].what = filepath.Base(file) + ": " + found[i].what
-		}
-		queries = append(queries, found...)
-	}
-	exporter := start(t, buildExporter(t), "--demo", "--web.listen-address=127.0.0.1:0")
-	prometheus := startPrometheus(t, exporter.addr, "127.0.0.1:9")
-	deadline := time.Now().Add(patience)
-	for _, q := range queries {
-		t.Run(q.what, func(t *testing.T) {
-			// All of them together have so much time.
-			eventuallyBy(t, deadline, "data for\n"+q.expr, func() error { return q.run(prometheus) })
-		})
-	}
-
-	// The same goes for the metrics in the rules.
-	metric := regexp.MustCompile(`\blakefs_[a-z_]+`)
-	alerts, records := rules(t)
-	seen := map[string]bool{}
-	for _, rules := range []map[string]rule{alerts, records} {
-		for _, r := range rules {
-			for _, name := range metric.FindAllString(r.Expr, -1) {
-				seen[name] = true
-			}
-		}
-	}
-	for name := range seen {
-		if strings.HasPrefix(name, "lakefs_repository_") {
-			continue // the demo has no repositories
-		}
-		t.Run(name, func(t *testing.T) {
-			eventuallyBy(t, deadline, "data", func() error { return hasData(prometheus, name) })
-		})
-	}
-}
-
-func (q dashboardQuery) run(prometheus *process) error {
-	if !q.overTime {
-		values, err := instant(prometheus, q.expr)
-		if err == nil && q.positive && !slices.ContainsFunc(values, positive) {
-			err = fmt.Errorf("only %q", values)
-		}
-		return err
-	}
-	now := time.Now()
-	var answer struct{ Data struct{ Result []any } }
-	err := get(fmt.Sprintf("%s/api/v1/query_range?start=%d&end=%d&step=1&query=%s",
-		prometheus.URL, now.Unix()-30, now.Unix(), url.QueryEscape(q.expr)), &answer)
-	if err == nil && len(answer.Data.Result) == 0 {
-		err = errNoData
-	}
-	return err
-}
-
-func positive(value string) bool {
-	f, err := strconv.ParseFloat(value, 64)
-	return err == nil && f > 0
-}
-
-// labelValues is how variables ask for the values of a label.
-var labelValues = regexp.MustCompile(`^label_values\((.*),\s*([a-zA-Z_]+)\)$`)
-
-// queries returns every query of a dashboard with its variables replaced: those
-// that offer "All" by that, others by what is chosen at first, and once more by
-// each other choice.
-func (d dashboard) queries(t *testing.T) []dashboardQuery {
+func readDashboard(t *testing.T) dashboard {
 	t.Helper()
-	values := map[string]string{
-		"__rate_interval": "15s",
-		"__interval":      "5s",
-		"__interval_ms":   "5000",
-		"__range":         "60s",
-		"__range_s":       "60",
-		"__range_ms":      "60000",
-		"__from":          strconv.FormatInt(time.Now().Add(-time.Hour).UnixMilli(), 10),
-		"__to":            strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10),
+	var d dashboard
+	if err := json.Unmarshal([]byte(read(t, dashboardFile)), &d); err != nil {
+		t.Fatal(err)
 	}
-	choices := map[string][]string{}
-	for _, v := range d.Templating.List {
-		switch v.Type {
-		case "datasource":
-		case "query":
-			values[v.Name] = v.AllValue
-			if v.AllValue == "" {
-				t.Errorf("variable %s: no value for All", v.Name)
-			}
-		default:
-			values[v.Name], _ = v.Current.Value.(string)
-			for _, o := range v.Options {
-				choices[v.Name] = append(choices[v.Name], o.Value)
-			}
-		}
-	}
-	var queries []dashboardQuery
-	add := func(q dashboardQuery, expr string) {
-		t.Helper()
-		q.expr = substitute(t, expr, values)
-		queries = append(queries, q)
-		for name, others := range choices {
-			if !uses(expr, name) {
-				continue
-			}
-			chosen := values[name]
-			for _, other := range others {
-				if other == chosen {
-					continue
-				}
-				values[name] = other
-				again := q
-				again.what += ", " + name + " " + other
-				again.expr = substitute(t, expr, values)
-				queries = append(queries, again)
-			}
-			values[name] = chosen
-		}
-	}
-	var walk func(panels []panel)
-	walk = func(panels []panel) {
-		for _, p := range panels {
-			for _, target := range p.Targets {
-				add(dashboardQuery{what: p.Title + " " + target.RefID, positive: p.Type == "stat", overTime: !target.Instant}, target.Expr)
-			}
-			walk(p.Panels)
-		}
-	}
-	walk(d.Panels)
-	for _, a := range d.Annotations.List {
-		if expr := a.Expr + a.Target.Expr; expr != "" {
-			add(dashboardQuery{what: "annotation " + a.Name, overTime: true}, expr)
-		}
-	}
-	for _, v := range d.Templating.List {
-		if v.Type != "query" {
-			continue
-		}
-		var query struct{ Query string }
-		if json.Unmarshal(v.Query, &query.Query) != nil {
-			if err := json.Unmarshal(v.Query, &query); err != nil {
-				t.Fatalf("variable %s: %v", v.Name, err)
-			}
-		}
-		m := labelValues.FindStringSubmatch(query.Query)
-		if m == nil {
-			t.Errorf("variable %s: the test does not know %s", v.Name, query.Query)
-			continue
-		}
-		// What has no such label, as vector(1), gives no value.
-		add(dashboardQuery{what: "variable " + v.Name}, fmt.Sprintf(`group by (%s) (%s) unless on (%s) vector(1)`, m[2], m[1], m[2]))
-	}
-	return queries
+	return d
 }
 
-var reference = regexp.MustCompile(`\$(?:\{([A-Za-z_]\w*)(?::\w+)?\}|([A-Za-z_]\w*))`)
-
-func uses(expr, name string) bool {
-	for _, m := range reference.FindAllStringSubmatch(expr, -1) {
-		if m[1]+m[2] == name {
-			return true
+// all returns the panels, those in rows included, without the rows.
+func (d dashboard) all() []panel {
+	var all []panel
+	for _, p := range d.Panels {
+		if p.Type != "row" {
+			all = append(all, p)
 		}
+		all = append(all, p.Panels...)
 	}
-	return false
+	return all
 }
 
-// substitute replaces the variables of Grafana in a query.
-func substitute(t *testing.T, expr string, values map[string]string) string {
+func (d dashboard) panel(t *testing.T, title string) panel {
 	t.Helper()
-	return reference.ReplaceAllStringFunc(expr, func(s string) string {
-		m := reference.FindStringSubmatch(s)
-		value, ok := values[m[1]+m[2]]
-		if !ok {
-			t.Errorf("nobody defines %s in\n%s", s, expr)
+	i := slices.IndexFunc(d.all(), func(p panel) bool { return p.Title == title })
+	if i < 0 {
+		t.Fatalf("no panel is called %q", title)
+	}
+	return d.all()[i]
+}
+
+// query returns a query with the variables of Grafana replaced: those of the
+// dashboard by what "All" is.
+func (d dashboard) query(t *testing.T, expr string) string {
+	t.Helper()
+	values := map[string]string{"__rate_interval": "15s"}
+	for _, v := range d.Templating.List {
+		values[v.Name] = v.AllValue
+	}
+	return regexp.MustCompile(`\$\{?([a-zA-Z_]\w*)\}?`).ReplaceAllStringFunc(expr, func(s string) string {
+		value := values[strings.Trim(s, "${}")]
+		if value == "" {
+			t.Errorf("%s is not defined in\n%s", s, expr)
 		}
 		return value
 	})
+}
+
+func TestDashboardLayout(t *testing.T) {
+	d := readDashboard(t)
+	if d.UID != "lakefs-imports" {
+		t.Errorf("uid %q: people have bookmarks of lakefs-imports", d.UID)
+	}
+	prometheus := map[string]any{"type": "prometheus", "uid": "${datasource}"}
+	uses := func(what string, datasource any) {
+		t.Helper()
+		if diff := cmp.Diff(any(prometheus), datasource); diff != "" {
+			t.Errorf("data source of %s (-want +got):\n%s", what, diff)
+		}
+	}
+	seen := map[int]string{}
+	for _, p := range append(d.all(), d.Panels...) {
+		if other, ok := seen[p.ID]; ok && other != p.Title || p.ID == 0 {
+			t.Errorf("%q and %q have the id %d", p.Title, other, p.ID)
+		}
+		seen[p.ID] = p.Title
+	}
+	for _, p := range d.all() {
+		uses(p.Title, p.Datasource)
+		for _, target := range p.Targets {
+			uses(p.Title+" "+target.RefID, target.Datasource)
+		}
+	}
+	for _, v := range d.Templating.List {
+		if v.Type == "query" {
+			uses("variable "+v.Name, v.Datasource)
+		}
+	}
+	for _, a := range d.Annotations.List {
+		uses("annotation "+a.Name, a.Datasource)
+	}
+	var first []string
+	for _, p := range d.Panels {
+		if p.GridPos.Y+p.GridPos.H <= firstScreen {
+			first = append(first, p.Title)
+		}
+	}
+	if diff := cmp.Diff([]string{"Imports by state", "Needs a person", "lakeFS servers", "Failures by reason"}, first); diff != "" {
+		t.Errorf("first screen (-want +got):\n%s", diff)
+	}
+}
+
+// Every metric in the queries and rules is documented: a name that is misspelt
+// in one branch of an expression leaves the others with data.
+func TestMetricNames(t *testing.T) {
+	documented := regexp.MustCompile("`(lakefs_[a-z_]+)`").FindAllStringSubmatch(read(t, "../docs/metrics.md"), -1)
+	names := map[string]bool{}
+	for _, m := range documented {
+		names[m[1]] = true
+	}
+	alerts, records := rules(t)
+	exprs := map[string]string{dashboardFile: read(t, dashboardFile)}
+	for _, rules := range []map[string]rule{alerts, records} {
+		for name, r := range rules {
+			exprs[name] = r.Expr
+		}
+	}
+	for where, expr := range exprs {
+		for _, name := range regexp.MustCompile(`(?:^|[^:\w])(lakefs_[a-z_]+)`).FindAllStringSubmatch(expr, -1) {
+			if base := strings.TrimSuffix(name[1], "_bucket"); !names[base] && base != "lakefs_import_exporter" {
+				t.Errorf("%s: %s is not in docs/metrics.md", where, name[1])
+			}
+		}
+	}
+}
+
+// Every query, against a real Prometheus that scrapes the demo with 60 times its
+// imports, is answered with data, but not with a row for every import.
+func TestDashboardQueries(t *testing.T) {
+	need(t, "prometheus")
+	d := readDashboard(t)
+	exporter := start(t, buildExporter(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	prometheus := startPrometheus(t, startMany(t, exporter, 60), "127.0.0.1:9")
+	deadline := time.Now().Add(patience)
+	check := func(what, expr string, instant bool) {
+		t.Run(what, func(t *testing.T) {
+			expr := d.query(t, expr)
+			eventuallyBy(t, deadline, "data for\n"+expr, func() error {
+				n, err := rows(prometheus, expr, instant)
+				if n > maxRows {
+					t.Fatalf("%d series for\n%s", n, expr)
+				}
+				return err
+			})
+		})
+	}
+	for _, p := range d.all() {
+		for _, target := range p.Targets {
+			check(p.Title+" "+target.RefID, target.Expr, target.Instant)
+		}
+	}
+	for _, a := range d.Annotations.List {
+		check("annotation "+a.Name, a.Expr, false)
+	}
+	labelValues := regexp.MustCompile(`^label_values\((.*), ([a-z_]+)\)$`)
+	for _, v := range d.Templating.List {
+		if v.Type != "query" || v.Name == "cluster" {
+			continue // targets need not have the label
+		}
+		m := labelValues.FindStringSubmatch(v.Definition)
+		if m == nil {
+			t.Errorf("variable %s: the test does not know %s", v.Name, v.Definition)
+			continue
+		}
+		// What has no such label gives no value. The choices are not bounded.
+		check("variable "+v.Name, fmt.Sprintf(`count(group by (%[2]s) (%[1]s) unless on (%[2]s) vector(1))`, m[1], m[2]), true)
+	}
+}
+
+// startMany starts a server that shows what an exporter exports with n times its
+// repositories, and returns its address.
+func startMany(t *testing.T, exporter *process, n int) string {
+	t.Helper()
+	repository := regexp.MustCompile(`repository="([^"]*)"`)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		resp, err := http.Get(exporter.URL + "/metrics")
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		for line := range strings.Lines(string(text)) {
+			copies := 1
+			if repository.MatchString(line) {
+				copies = n
+			}
+			for i := range copies {
+				_, _ = io.WriteString(w, repository.ReplaceAllString(line, `repository="$1-`+strconv.Itoa(i)+`"`))
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.Listener.Addr().String()
+}
+
+// rows returns how many series a query is answered with, now or over the last
+// half minute.
+func rows(prometheus *process, expr string, instant bool) (int, error) {
+	var answer struct{ Data struct{ Result []any } }
+	request := prometheus.URL + "/api/v1/query?query=" + url.QueryEscape(expr)
+	if !instant {
+		now := time.Now()
+		request = fmt.Sprintf("%s/api/v1/query_range?start=%d&end=%d&step=1&query=%s", prometheus.URL, now.Unix()-30, now.Unix(), url.QueryEscape(expr))
+	}
+	err := get(request, &answer)
+	if err == nil && len(answer.Data.Result) == 0 {
+		err = errNoData
+	}
+	return len(answer.Data.Result), err
+}
+
+// What needs a person is on the first screen, the worst first; 200 failures for
+// one reason are one row and push nothing away.
+func TestDashboardNeedsAPerson(t *testing.T) {
+	need(t, "prometheus")
+	d := readDashboard(t)
+	prod, locked := startLakeFS(t), startLakeFS(t)
+	hourAgo := time.Now().Add(-time.Hour)
+	stalled := prod.StartAt(lakefs.Ref{Repository: "stalled-repo", Branch: "main"}, lakefstest.Script{Objects: 9, Rate: 1, End: lakefstest.Crash, EndAfter: time.Second}, hourAgo)
+	hung := prod.StartAt(lakefs.Ref{Repository: "hung-repo", Branch: "main"}, lakefstest.Script{Objects: 9, Rate: 1, End: lakefstest.Hang, EndAtObjects: 5}, hourAgo)
+	long := prod.StartAt(lakefs.Ref{Repository: "long-repo", Branch: "main"}, slow, hourAgo)
+	mended := prod.StartAt(lakefs.Ref{Repository: "mended-repo", Branch: "main"}, lakefstest.Script{End: lakefstest.Failure}, hourAgo)
+	success := prod.StartAt(lakefs.Ref{Repository: "mended-repo", Branch: "main"}, lakefstest.Script{}, hourAgo.Add(time.Minute))
+	unpolled := prod.Start("unpolled-repo", "main", slow)
+	prod.Inject(lakefstest.StatusOf(unpolled), lakefstest.Fault{Status: http.StatusForbidden, Body: lakefstest.Message("no")})
+	prod.StartAt(lakefs.Ref{Repository: "overdue-repo", Branch: "main"}, lakefstest.Script{}, hourAgo)
+	prod.AddRepository("never-repo")
+
+	var entries strings.Builder
+	entry := func(ref lakefs.Ref, more string) {
+		fmt.Fprintf(&entries, "  - {repository: %s, branch: %s, id: %s, server: prod%s}\n", ref.Repository, ref.Branch, ref.ID, more)
+	}
+	entry(stalled, "")
+	entry(hung, ", no_progress_after: 1ms")
+	entry(long, ", max_duration: 30m")
+	entry(mended, "")
+	entry(success, "")
+	entry(unpolled, "")
+	entry(lakefs.Ref{Repository: "stalled-repo", Branch: "main", ID: "nosuch"}, "")
+	for i := range 200 {
+		entry(prod.StartAt(lakefs.Ref{Repository: "failed-repo", Branch: fmt.Sprintf("b%d", i)}, lakefstest.Script{End: lakefstest.Failure}, hourAgo.Add(time.Duration(i)*time.Second)), "")
+	}
+	config := filepath.Join(t.TempDir(), "config.yml")
+	write(t, config, "servers:\n"+serverYAML("prod", prod)+
+		strings.ReplaceAll(serverYAML("locked", locked), lakefstest.SecretAccessKey, "wrong")+
+		"  - {name: dead, endpoint_url: 'http://127.0.0.1:1'}\n"+
+		"imports:\n"+entries.String()+
+		"  - {repository: some-repo, branch: main, id: dc1chj1ksduerdki88b0, server: locked}\n"+
+		"repositories:\n"+
+		"  - {repository: overdue-repo, server: prod, max_import_age: 30m}\n"+
+		"  - {repository: never-repo, server: prod, max_import_age: 30m}\n"+
+		"  - {repository: mispelt-repo, server: prod, max_import_age: 30m}\n")
+	exporter := start(t, buildExporter(t), "--config.file="+config, "--web.listen-address=127.0.0.1:0")
+	prometheus := startPrometheus(t, exporter.addr, "127.0.0.1:9")
+	shows := func(panel string, target int, row func(labels map[string]string, value string) string, want ...string) {
+		t.Helper()
+		query := d.query(t, d.panel(t, panel).Targets[target].Expr)
+		eventually(t, panel, func() error {
+			got, err := table(prometheus, query, row)
+			if err == nil && !slices.Equal(got, want) {
+				err = fmt.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			return err
+		})
+	}
+	shows("Needs a person", 0, func(l map[string]string, _ string) string {
+		return strings.Join([]string{l["rank"], l["state"], l["place"], l["alert"]}, " ")
+	},
+		"00 stalled stalled-repo/main lakefsimportstalled",
+		"02 overdue overdue-repo lakefsimportoverdue",
+		"03 overdue never-repo lakefsimportoverdue",
+		"04 failed failed-repo/b199 lakefsimportfailed",
+		"05 hung hung-repo/main lakefsimportnotprogressing",
+		"06 overrunning long-repo/main lakefsimportoverrunning",
+		"07 not polled unpolled-repo/main lakefsimportpollfailing",
+		"08 not polled mispelt-repo lakefsimportpollfailing",
+		"09 not_found stalled-repo/main lakefsimportnotfound",
+	)
+	shows("Failures by reason", 0, func(l map[string]string, value string) string { return l["reason"] + " " + value }, "source_not_found 200")
+	shows("lakeFS servers", 0, func(l map[string]string, value string) string { return value + " " + l["server"] }, "0 dead", "1 locked", "2 prod")
+}
+
+// table returns the rows that a query is answered with, sorted.
+func table(prometheus *process, query string, row func(labels map[string]string, value string) string) ([]string, error) {
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+			}
+		}
+	}
+	err := get(prometheus.URL+"/api/v1/query?query="+url.QueryEscape(query), &answer)
+	var rows []string
+	for _, r := range answer.Data.Result {
+		rows = append(rows, row(r.Metric, fmt.Sprint(r.Value[1])))
+	}
+	slices.Sort(rows)
+	return rows, err
 }

@@ -1,5 +1,5 @@
 {
   grafanaDashboards+:: {
-    'lakefs-imports.json': import 'lakefs-imports.json',
+    'lakefs-imports.json': (import 'imports.libsonnet')($._config),
   },
 }
