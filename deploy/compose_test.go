@@ -104,7 +104,7 @@ func TestComposeIsSafe(t *testing.T) {
 				t.Errorf("%s: port %s is open to other machines", name, port.Published)
 			}
 		}
-		if !slices.Equal(s.CapDrop, []string{"ALL"}) || s.CapAdd != nil || s.Privileged || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
+		if !slices.Equal(s.CapDrop, []string{"ALL"}) || (s.CapAdd != nil && name != "import") || s.Privileged || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 			t.Errorf("%s has rights that it has no use for", name)
 		}
 		restart := types.RestartPolicyUnlessStopped
@@ -149,11 +149,7 @@ func TestComposeIsWired(t *testing.T) {
 	// serves reports whether a service listens where an address says.
 	serves := func(service, address string) bool {
 		host, port, _ := strings.Cut(address, ":")
-		names := []string{service}
-		if network := project.Services[service].Networks["default"]; network != nil {
-			names = append(names, network.Aliases...)
-		}
-		return slices.Contains(names, host) &&
+		return slices.Contains([]string{service, project.Services[service].ContainerName}, host) &&
 			slices.ContainsFunc(project.Services[service].Ports, func(p types.ServicePortConfig) bool {
 				// To a browser as to another service: the page links to both.
 				return port == p.Published && port == strconv.Itoa(int(p.Target))
@@ -247,7 +243,7 @@ func TestComposeSettings(t *testing.T) {
 			map[string]string{},
 		},
 		"exporter": {
-			map[string]string{},
+			map[string]string{"GOMEMLIMIT": "230MiB"},
 			map[string]string{"/data": "memory", "/etc/lakefs_import_exporter/imports": "imports"},
 		},
 		"import": {
@@ -298,9 +294,12 @@ func TestComposeSettings(t *testing.T) {
 	if !slices.Equal(lakeFS.Entrypoint, types.ShellCommand{"sh", "-c"}) || !slices.Equal(lakeFS.Command, types.ShellCommand{setup}) {
 		t.Errorf("lakeFS runs %q %q", lakeFS.Entrypoint, lakeFS.Command)
 	}
-	// New volumes are root's.
-	if job.User != "0:0" {
-		t.Errorf("the job's user is %s", job.User)
+	// So that it can write into volumes whoever owns them.
+	if job.User != "0:0" || !slices.Equal(job.CapAdd, []string{"DAC_OVERRIDE"}) {
+		t.Errorf("the job's user is %s, with %q", job.User, job.CapAdd)
+	}
+	if limit, memory := environment(project, "exporter")["GOMEMLIMIT"], project.Services["exporter"].MemLimit; limit != "230MiB" || memory != 256<<20 {
+		t.Errorf("GOMEMLIMIT=%s of %d", limit, memory)
 	}
 	for _, v := range slices.Concat(lakeFS.Volumes, project.Services["exporter"].Volumes) {
 		if (v.Source == "source" || v.Source == "imports") && !v.ReadOnly {

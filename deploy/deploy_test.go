@@ -30,7 +30,7 @@ import (
 var packageOf = map[string]string{
 	"etcd":         "etcd-server",
 	"initdb":       "postgresql",
-	"podman":       "podman, with buildah, runc and containernetworking-plugins",
+	"podman":       "podman, with runc, netavark and aardvark-dns",
 	"psql":         "postgresql-client",
 	"prometheus":   "prometheus",
 	"promtool":     "prometheus",

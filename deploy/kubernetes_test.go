@@ -58,7 +58,7 @@ func startKubernetes(t *testing.T) *cluster {
 		"--disable-admission-plugins=ServiceAccount") // for want of a controller that makes the account "default"
 	c := &cluster{
 		t: t, url: "https://" + address, kubeconfig: dir + "/kubeconfig",
-		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}, //nolint:gosec // its certificate is made at its start
+		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}, // its certificate is made at its start
 	}
 	write(t, c.kubeconfig, fmt.Sprintf(`
 apiVersion: v1

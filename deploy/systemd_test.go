@@ -36,7 +36,7 @@ func TestUnitSettings(t *testing.T) {
 		"Description": {"Prometheus exporter of lakeFS imports"},
 		"Type":        {"exec"},
 		"ExecStart":   {"/usr/local/bin/lakefs_import_exporter --config.file=/etc/lakefs_import_exporter/config.yml --storage.path=/var/lib/lakefs_import_exporter"},
-		"ExecReload":  {"/bin/kill -HUP $MAINPID"},
+		"ExecReload":  {`/bin/sh -c 'kill -HUP "$MAINPID"'`}, /* a builtin: /bin/kill is not everywhere */
 		"Restart":     {"on-failure"},
 		"RestartSec":  {"5s"},
 		"LoadCredential": {
@@ -50,6 +50,7 @@ func TestUnitSettings(t *testing.T) {
 		"UMask":              {"0077"},
 		"LimitNOFILE":        {"16384"},
 		"MemoryMax":          {"512M"},
+		"Environment":        {"GOMEMLIMIT=460MiB"},
 		"TasksMax":           {"512"},
 
 		"CapabilityBoundingSet":   {""},
