@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
@@ -140,13 +141,18 @@ func (p *tab) wait(condition string) {
 	}
 }
 
+// call is an action that calls a command of the browser.
+func call[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, command, params)
+		return err
+	})
+}
+
 // media makes the page believe that the person prefers a color scheme.
 func media(scheme string) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-		})
-		return err
+	return call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 	})
 }
 
@@ -177,7 +183,7 @@ func serveDemo(t *testing.T, refresh time.Duration) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	c := newCollector(t, sim.Now)
+	c := newCollector(t, sim.Now, nil)
 	cfg, err := sim.Config()
 	if err != nil {
 		t.Fatal(err)
@@ -225,16 +231,16 @@ func (p *tab) click(selector string) {
 
 // onlyState is true when just the imports of a state are listed.
 func onlyState(state collector.State) string {
-	return fmt.Sprintf("document.querySelector('tr[data-key]') && [...document.querySelectorAll('tr[data-key]')].every((row) => row.dataset.state === %q)", state)
+	return fmt.Sprintf("document.querySelector('tr[data-state]') && [...document.querySelectorAll('tr[data-state]')].every((row) => row.dataset.state === %q)", state)
 }
 
 // The page of the demo updates itself without a reload, can be filtered, sorted
 // and shared, and says so when it has no connection to the exporter.
 func TestBrowser(t *testing.T) {
 	b, e := newBrowser(t), serveDemo(t, 200*time.Millisecond)
-	p := b.open(e.URL + "/imports")
+	p := b.open(e.URL+"/imports", call(emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Kolkata"}))
 	for _, state := range collector.States() {
-		p.wait(fmt.Sprintf("document.querySelector('tr[data-state=%q] .state').innerText.includes(%q)", state, state))
+		p.wait(fmt.Sprintf("document.querySelector('tr[data-state=%q] .state').innerText.includes(%q)", state, words(string(state))))
 	}
 
 	// A reload would lose the mark.
@@ -243,20 +249,31 @@ func TestBrowser(t *testing.T) {
 	before := eval[string](p, running)
 	p.wait(fmt.Sprintf("%s !== %q", running, before))
 
+	// Times are in the zone of the person, and have UTC in their tooltips.
+	p.wait("document.querySelector('.zone').innerText === 'GMT+5:30'")
+	p.wait(`((time) => /:..:.. UTC$/.test(time.title) && (Number(time.title.slice(14, 16)) + 30) % 60 === Number(time.innerText.slice(3, 5)))(document.querySelector('.asof time'))`)
+
+	// The ID is copied where there is a clipboard, and selected where there is none.
+	for _, clipboard := range []string{"(text) => { window.copied = text; return Promise.resolve(); }", "() => { window.copied = ''; return Promise.reject(); }"} {
+		eval[bool](p, "(navigator.clipboard.writeText = "+clipboard+") !== null")
+		p.click(".copy")
+		p.wait("(window.copied || getSelection().toString()) === document.querySelector('.id').innerText && document.querySelector('.copied')")
+	}
+
 	p.click(`.totals a[href*="stalled"]`)
 	p.wait("location.search.includes('state=stalled')")
 	p.wait(onlyState(collector.Stalled))
 	b.open(eval[string](p, "location.href")).wait(onlyState(collector.Stalled))
 
 	p.click(`.totals a`) // all
-	p.wait("location.search === '' && document.querySelectorAll('tr[data-key]').length > 10")
+	p.wait("location.search === '' && document.querySelectorAll('tr[data-state]').length > 10")
 	p.click(`th a[href*="sort=repository"]`)
-	p.wait(`document.querySelector('th[aria-sort="ascending"]').innerText.includes('Repository')`)
-	p.wait("((names) => names.join() === [...names].sort().join())([...document.querySelectorAll('.repository')].map((n) => n.innerText))")
+	p.wait(`document.querySelector('th[aria-sort="ascending"]').innerText.includes('Import')`)
+	p.wait("((names) => names.join() === [...names].sort().join())([...document.querySelectorAll('tr[data-state] .repository')].map((n) => n.innerText))")
 
 	// Typed text and focus stay while the page refreshes.
 	eval[bool](p, `((field) => { field.focus(); field.value = 'clickstream'; return field.dispatchEvent(new Event('input', { bubbles: true })); })(document.querySelector('[name=q]'))`)
-	p.wait("location.search.includes('q=clickstream') && [...document.querySelectorAll('.repository')].every((n) => n.innerText === 'clickstream')")
+	p.wait("location.search.includes('q=clickstream') && [...document.querySelectorAll('tr[data-state] .repository')].every((n) => n.innerText === 'clickstream')")
 	p.wait("document.activeElement.name === 'q' && document.activeElement.value === 'clickstream'")
 
 	e.down.Store(true)
@@ -271,16 +288,14 @@ func TestBrowser(t *testing.T) {
 // Without JavaScript the page is complete: its URL filters and sorts.
 func TestBrowserWithoutJavaScript(t *testing.T) {
 	b, e := newBrowser(t), serveDemo(t, refreshInterval)
-	off := chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
-		return err
-	})
+	off := call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	p := b.open(e.URL+"/imports?state=failed&state=stalled&sort=repository", off)
-	p.wait("[...new Set([...document.querySelectorAll('tr[data-key]')].map((row) => row.dataset.state))].sort().join() === 'failed,stalled'")
+	p.wait("[...new Set([...document.querySelectorAll('tr[data-state]')].map((row) => row.dataset.state))].sort().join() === 'failed,stalled'")
 	eval[bool](p, "(document.querySelector('[name=q]').value = 'sensor') !== ''")
 	p.click(".filter .nojs")
 	p.wait("location.search.includes('q=sensor') && " + onlyState(collector.Failed))
 	p.wait("document.querySelector('[name=q]').value === 'sensor' && document.querySelector('[name=sort]').value === 'repository'")
+	p.wait("document.querySelector('.zone').innerText === 'UTC' && document.querySelector('.asof time').title.includes(document.querySelector('.asof time').innerText)")
 	if !eval[bool](p, "getComputedStyle(document.querySelector('.nojs')).display !== 'none' && document.querySelector('.js-only').checkVisibility() === false") {
 		t.Error("a control that needs JavaScript is shown, or one that replaces it is not")
 	}
@@ -290,41 +305,63 @@ func TestBrowserWithoutJavaScript(t *testing.T) {
 func TestBrowserWithHostileText(t *testing.T) {
 	b, e := newBrowser(t), serve(t, newHostileWorld(t).mux)
 	p := b.open(e.URL + "/imports")
-	p.wait("document.querySelectorAll('tr[data-key]').length > 0 && document.body.innerText.includes('<script>alert(1)</script>')")
+	p.wait("document.querySelectorAll('tr[data-state]').length > 0 && document.body.innerText.includes('<script>alert(1)</script>')")
 	p.wait("!document.querySelector('img, body script, [onerror], a[href^=\"javascript:\"]')")
 }
 
-// axe-core finds no violation of WCAG 2.1 AA.
-func TestAccessibility(t *testing.T) {
+// On every screen, axe-core finds no violation of WCAG 2.1 AA, nothing is cut off
+// at the side, and no port is torn apart.
+func TestLooks(t *testing.T) {
 	axe, err := os.ReadFile(filepath.Join("..", "..", ".tools", "node_modules", "axe-core", "axe.min.js"))
 	if err != nil {
 		requireProgram(t, "axe-core", "make npm-tools")
 	}
-	b, e := newBrowser(t), serveDemo(t, refreshInterval)
-	empty := serve(t, newWorld(t).mux)
-	for _, look := range []struct {
-		name, url, scheme string
-		width, height     int64
-	}{
-		{"light", e.URL + "/imports", "light", 1440, 1000},
-		{"dark", e.URL + "/imports", "dark", 1440, 1000},
-		{"phone", e.URL + "/imports", "light", 390, 844},
-		{"phone, dark", e.URL + "/imports", "dark", 390, 844},
-		{"filtered to nothing", e.URL + "/imports?q=nosuch&state=failed", "light", 1440, 1000},
-		{"nothing watched", empty.URL + "/imports", "dark", 1440, 1000},
+	b, e, troubled := newBrowser(t), serveDemo(t, refreshInterval), newWorld(t)
+	troubled.addTrouble(func(string) {})
+	trouble, empty := serve(t, troubled.mux), serve(t, newWorld(t).mux)
+	for name, url := range map[string]string{
+		"demo": e.URL + "/imports", "trouble": trouble.URL + "/imports", "wrong filter": e.URL + "/imports?state=nosuch",
+		"filtered to nothing": e.URL + "/imports?q=nosuch&label=a%3Db", "nothing watched": empty.URL + "/imports",
 	} {
-		t.Run(look.name, func(t *testing.T) {
-			p := b.open(look.url, media(look.scheme), chromedp.EmulateViewport(look.width, look.height))
+		t.Run(name, func(t *testing.T) {
+			p := b.open(url)
+			p.t = t
 			eval[bool](p, string(axe)+"; true")
-			eval[bool](p, "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then((r) => { window.found = r; }) && true")
-			p.wait("window.found")
-			if passed := eval[int](p, "found.passes.length"); passed < 10 {
-				t.Errorf("only %d rules applied", passed)
-			}
-			violations := eval[[]string](p, "found.violations.map((v) => v.id + ': ' + v.help + ': ' + v.nodes.map((n) => n.html).join(' '))")
-			if len(violations) > 0 {
-				t.Errorf("violations:\n%s", strings.Join(violations, "\n"))
+			for _, width := range []int64{390, 1024, 1440} {
+				for _, scheme := range []string{"light", "dark"} {
+					p.look(scheme, width)
+				}
 			}
 		})
+	}
+}
+
+// look checks the page in a color scheme on a screen of a width in pixels.
+func (p *tab) look(scheme string, width int64) {
+	p.t.Helper()
+	if err := chromedp.Do(p.ctx, media(scheme), chromedp.EmulateViewport(width, 844)); err != nil {
+		p.t.Fatal(err)
+	}
+	eval[bool](p, "(window.found = null) || axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then((r) => { window.found = r; }) && true")
+	p.wait("window.found")
+	if passed := eval[int](p, "found.passes.length"); passed < 10 {
+		p.t.Errorf("%s, %d: only %d rules applied", scheme, width, passed)
+	}
+	violations := eval[[]string](p, "found.violations.map((v) => v.id + ': ' + v.help + ': ' + v.nodes.map((n) => n.html).join(' '))")
+	if len(violations) > 0 {
+		p.t.Errorf("%s, %d: violations:\n%s", scheme, width, strings.Join(violations, "\n"))
+	}
+	for what, condition := range map[string]string{
+		"something is cut off at the side": "document.documentElement.scrollWidth <= innerWidth",
+		"a port is torn apart": `[...document.querySelectorAll('.host')].every((host) => [...host.childNodes].every((part) => {
+			const range = document.createRange(); range.selectNodeContents(part); return range.getClientRects().length <= 1; }))`,
+		"filters are not folded on a phone only": "!document.querySelector('[name=sort]') || document.querySelector('[name=sort]').checkVisibility() === (innerWidth > 1000)",
+		"the table is a list on a phone only":    "!document.querySelector('table') || (getComputedStyle(document.querySelector('table')).display === 'table') === (innerWidth > 1000)",
+		"the first broken import is not on the first screen": `document.querySelectorAll('.problems li').length > 1 || !document.querySelector('tr[data-state].attention') ||
+			document.querySelector('tr[data-state].attention .c-name').getBoundingClientRect().bottom < innerHeight`,
+	} {
+		if !eval[bool](p, condition) {
+			p.t.Errorf("%s, %d: %s", scheme, width, what)
+		}
 	}
 }

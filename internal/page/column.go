@@ -3,7 +3,6 @@ package page
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"lakefs_import_exporter/collector"
 )
@@ -30,20 +29,17 @@ var columns = []column{
 	{Name: defaultColumn, Title: "State", number: func(v *collector.ImportView) (float64, bool) {
 		return float64(slices.Index(collector.States(), v.State)), true
 	}},
-	{Name: "repository", Title: "Repository", text: func(v *collector.ImportView) string { return v.Repository }},
-	{Name: "id", Title: "Import ID", text: func(v *collector.ImportView) string { return v.ID }},
+	{Name: "repository", Title: "Import", text: func(v *collector.ImportView) string { return v.Repository }},
 	{Name: "progress", Title: "Progress", desc: true, number: (*collector.ImportView).Progress},
 	{Title: "Details"},
 	{Name: "heartbeat", Title: "Heartbeat", desc: true, number: func(v *collector.ImportView) (float64, bool) {
 		return v.SecondsSinceUpdate(), v.Seen() && !v.Finished()
 	}},
 	{Name: "started", Title: "Started", desc: true, number: func(v *collector.ImportView) (float64, bool) {
-		return unixSeconds(v.StartedAt)
+		return float64(v.StartedAt.UnixMicro()) / 1e6, !v.StartedAt.IsZero()
 	}},
 	{Name: "duration", Title: "Duration", desc: true, number: duration},
-	{Name: "polled", Title: "Last poll", desc: true, number: func(v *collector.ImportView) (float64, bool) {
-		return unixSeconds(v.Poll.At)
-	}},
+	{Name: "id", Title: "Import ID", FormOnly: true, text: func(v *collector.ImportView) string { return v.ID }},
 	{Name: "objects", Title: "Objects", FormOnly: true, desc: true, number: func(v *collector.ImportView) (float64, bool) {
 		return float64(v.IngestedObjects), v.Seen()
 	}},
@@ -51,28 +47,23 @@ var columns = []column{
 	{Name: "eta", Title: "Time left", FormOnly: true, number: (*collector.ImportView).ETA},
 }
 
-// unixSeconds returns t in seconds, and false if it is zero.
-func unixSeconds(t time.Time) (float64, bool) {
-	return float64(t.UnixMicro()) / 1e6, !t.IsZero()
-}
-
 // duration returns how many seconds an import took, or has taken so far, by
-// lakeFS's clock. Where nobody knows whether it still runs, its last heartbeat
+// lakeFS's clock. Where it is not known whether it still runs, its last heartbeat
 // counts. It returns false if the start is not known.
 func duration(v *collector.ImportView) (seconds float64, ok bool) {
 	if v.StartedAt.IsZero() || !v.Seen() {
 		return 0, false
 	}
 	seconds = v.UpdateTime.Sub(v.StartedAt).Seconds()
-	if inProgress(v.State) {
+	if isWorking(v) {
 		seconds += v.SecondsSinceUpdate()
 	}
 	return max(0, seconds), true
 }
 
-// inProgress reports whether an import in this state is still being worked on.
-func inProgress(state collector.State) bool {
-	return state == collector.Running || state == collector.Hung
+// isWorking reports whether lakeFS is working on an import now.
+func isWorking(v *collector.ImportView) bool {
+	return (v.State == collector.Running || v.State == collector.Hung) && v.PollSuccess()
 }
 
 // throughput returns the objects per second of an import in progress, and the

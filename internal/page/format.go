@@ -16,12 +16,23 @@ func formatCount[T int | int64](n T) string {
 	return s
 }
 
-// pluralize returns n with a noun, which gets an s unless n is 1.
+// pluralize returns n with a noun, in the plural unless n is 1.
 func pluralize(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
+	if stem, ok := strings.CutSuffix(noun, "y"); ok {
+		noun = stem + "ie"
+	}
 	return formatCount(n) + " " + noun + "s"
+}
+
+// verb returns the form of a verb for n of something.
+func verb(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }
 
 // formatSpan returns a duration in its two largest units, as in 1 h 5 min.
@@ -72,9 +83,9 @@ func formatRatio(ratio float64) string {
 
 // timeView is a time in UTC as the page shows it.
 type timeView struct {
-	// Text is the time of day, and the date of another day; Full is for
-	// <time datetime> and the tooltip.
-	Text, Full string
+	// Text is the time of day, and the date of another day; Full is for the
+	// tooltip, and Machine for <time datetime>.
+	Text, Full, Machine string
 	// Ago is how long ago it was.
 	Ago string
 }
@@ -93,13 +104,11 @@ func formatTime(t, now time.Time) timeView {
 	if now.Sub(t) >= time.Second {
 		ago = formatSpan(now.Sub(t)) + " ago"
 	}
-	return timeView{Text: t.Format(layout), Full: t.Format(time.RFC3339), Ago: ago}
+	return timeView{Text: t.Format(layout), Full: t.Format(time.DateTime) + " UTC", Machine: t.Format(time.RFC3339), Ago: ago}
 }
 
-// shortVersion returns the version from what version.Info returns.
-func shortVersion(info string) string {
-	if rest, ok := strings.CutPrefix(info, "(version="); ok {
-		info, _, _ = strings.Cut(rest, ",")
-	}
-	return info
-}
+// words returns a name of the API as people read it.
+func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
+
+// dots splits a host after its dots, where it may break, and nowhere else.
+func dots(host string) []string { return strings.SplitAfter(host, ".") }

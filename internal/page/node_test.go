@@ -1,6 +1,7 @@
 package page
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -51,21 +52,50 @@ func (n node) attr(name string) string {
 
 // text returns the text in n, with single spaces.
 func (n node) text() string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(n.lines(), "| ", "")), " ")
+}
+
+// lines returns the text in n: a line for each row, paragraph and item, with the
+// names of shapes in brackets.
+func (n node) lines() string {
 	if n.Node == nil {
 		return ""
 	}
 	var b strings.Builder
-	for d := range n.Descendants() {
-		if d.Type == html.TextNode {
-			b.WriteString(d.Data)
-		} else if slices.Contains([]string{"span", "p", "td", "th", "li", "a"}, d.Data) {
-			b.WriteString(" ")
-		}
+	n.write(&b)
+	lines := strings.Split(port.ReplaceAllString(b.String(), "http://127.0.0.1:PORT"), "\n")
+	for i := range lines {
+		lines[i] = strings.Join(strings.Fields(lines[i]), " ")
 	}
-	return strings.Join(strings.Fields(b.String()), " ")
+	return strings.Join(slices.DeleteFunc(lines, func(line string) bool { return line == "" }), "\n") + "\n"
 }
 
-func (n node) rows() []node { return n.one("tbody").all("tr") }
+var port = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+
+func (n node) write(b *strings.Builder) {
+	switch {
+	case n.Type == html.TextNode:
+		b.WriteString(strings.ReplaceAll(n.Data, "\n", " "))
+	case n.Data == "use":
+		b.WriteString("[" + strings.TrimPrefix(n.attr("href"), "#i-") + "] ")
+	case n.Data == "progress" || n.Data == "symbol" || n.Data == "option":
+		return
+	case slices.Contains([]string{"h1", "h2", "p", "li", "tr", "section", "form", "label", "dt", "pre", "footer"}, n.Data):
+		b.WriteString("\n")
+	case n.Data == "td" || n.Data == "th":
+		b.WriteString(" | ")
+	case n.Data == "span" && (n.attr("class") == "sub" || n.attr("class") == "ids"):
+		b.WriteString(" ")
+	}
+	for child := range n.ChildNodes() {
+		node{child}.write(b)
+	}
+}
+
+// rows returns the rows of imports.
+func (n node) rows() []node {
+	return slices.DeleteFunc(n.all("tr"), func(row node) bool { return row.attr("data-state") == "" })
+}
 
 // row returns the row of an import.
 func (n node) row(ref lakefs.Ref) node {

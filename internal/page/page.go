@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/go-kit/log"
@@ -54,7 +55,11 @@ type Page struct {
 
 // New returns the status page. The error is that of a broken build.
 func New(opts Options) (*Page, error) {
-	tmpl, err := template.New("page").Parse(templateText)
+	tmpl, err := template.New("page").Funcs(template.FuncMap{
+		"count": func(n any) string { return formatCount(reflect.ValueOf(n).Int()) },
+		"dots":  dots, "plural": pluralize, "seconds": formatSeconds, "span": formatSpan, "verb": verb,
+		"words": func(name any) string { return words(fmt.Sprint(name)) },
+	}).Parse(templateText)
 	if err != nil {
 		return nil, fmt.Errorf("status page: parse template: %w", err)
 	}
@@ -71,7 +76,7 @@ func (p *Page) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /imports/{asset}", p.serveAsset)
 	mux.HandleFunc("GET /imports/{$}", func(w http.ResponseWriter, r *http.Request) {
 		// http.Redirect would lose the path prefix of a proxy.
-		w.Header().Set("Location", "../"+parseQuery(r.URL.Query()).url())
+		w.Header().Set("Location", "../"+parseQuery(r.URL.Query()).URL())
 		w.WriteHeader(http.StatusFound)
 	})
 }
@@ -94,8 +99,7 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 		Assets:       p.assets,
 		Refresh:      p.refresh,
 		TelemetryURL: "." + p.opts.TelemetryPath,
-		Version:      shortVersion(p.opts.Version),
-		VersionInfo:  p.opts.Version,
+		Version:      p.opts.Version,
 		Late:         late,
 	}))
 	if err != nil {

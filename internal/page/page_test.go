@@ -3,9 +3,12 @@ package page
 import (
 	"context"
 	"errors"
+	"flag"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -17,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/lakefs"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
 
@@ -30,144 +34,139 @@ func mustContain(t *testing.T, text string, parts ...string) {
 	}
 }
 
-func TestEveryState(t *testing.T) {
-	w := newWorld(t)
-	refs := w.addEveryState()
-	page := w.load("/imports")
-	if got, want := page.one("title").text(), "(6) lakeFS imports"; got != want {
-		t.Errorf("title %q, want %q", got, want)
+var update = flag.Bool("update", false, "write the golden files")
+
+// golden compares what people read on a page with a file of testdata.
+func golden(t *testing.T, name string, page node) {
+	t.Helper()
+	got := page.one("title").lines()
+	for section := range page.one("main").ChildNodes() {
+		if n := (node{section}); n.attr("class") != "help" {
+			got += n.lines()
+		}
 	}
-	css := w.get("/imports/page.css").Body.String()
-	mustContain(t, page.one(".asof").text(), "As of 11:05:35 UTC, last poll just now", "lakefs_import_exporter 1.2.3")
-	var totals []string
-	for _, li := range page.one(".totals").all("li") {
-		totals = append(totals, li.text())
+	path := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if diff := cmp.Diff([]string{
-		"11 all", "1 stalled", "1 lost", "2 failed", "1 hung", "1 not_found", "1 unknown", "2 running", "1 canceled", "1 succeeded",
-	}, totals); diff != "" {
-		t.Errorf("wrong totals (-want +got):\n%s", diff)
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for state, want := range map[collector.State][]string{
-		collector.Stalled:   {"6 %", "60 of 1,000 objects", "No heartbeat for 14 min:", "14 min old", "10:50:27", "15 min ago", "to its last heartbeat", "team=finance", "on prod, from config"},
-		collector.Lost:      {"of 5,000 objects", "has not known it for 0 s", "Last poll: not_found: ", "0 s when last seen", "to its last heartbeat"},
-		collector.Failed:    {"import error: error on ingest: lstat /data/nosuch: no such file or directory", "40 of 40 objects", "1.0/s on average", "40 s ended 10:51:09"},
-		collector.Hung:      {"20 %", "200 of 1,000 objects", "no object was added for 14 min (limit: 10 min)", "0 s old", "15 min so far"},
-		collector.NotFound:  {"check its ID, repository and server", "Last poll: not_found: "},
-		collector.Unknown:   {"No status has been received yet.", "Last poll: server_error: HTTP status 503"},
-		collector.Running:   {"45 %", "of 10,000 objects", "5.0/s · 18 min left", "15 min so far"},
-		collector.Canceled:  {"import error: Canceled", "100 of 500 objects"},
-		collector.Succeeded: {"100 %", "300 of 300 objects", "10/s on average", "30 s ended 10:51:03", "Commit "},
-	} {
-		t.Run(string(state), func(t *testing.T) {
-			row := page.row(refs[state])
-			if row.attr("data-state") != string(state) || row.one(".state").text() != string(state) || row.one("use").attr("href") != "#i-"+string(state) {
-				t.Error("not shown by word and shape")
-			}
-			if page.one("#i-"+string(state)).Node == nil || !strings.Contains(css, ".s-"+string(state)) {
-				t.Error("no shape or no color")
-			}
-			mustContain(t, row.text(), want...)
-		})
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
 	}
 }
 
-func TestIdentity(t *testing.T) {
+// What people read when all is well but for some imports, and how filters that
+// are wrong, or hide what needs attention, are told.
+func TestEveryState(t *testing.T) {
 	w := newWorld(t)
 	refs := w.addEveryState()
-	row := w.load("/imports").row(refs[collector.Succeeded])
+	for name, path := range map[string]string{
+		"every_state": "/imports", "no_match": "/imports?q=zzz&state=failed", "wrong_filter": "/imports?state=nonsense",
+		"hidden": "/imports?q=satellite&branch=main", "one_state": "/imports?label=team%3Dweb&state=hung&state=stalled",
+	} {
+		golden(t, name, w.load(path))
+	}
+	page, css := w.load("/imports"), w.get("/imports/page.css").Body.String()
+	for state, ref := range refs {
+		if row := page.row(ref); row.attr("data-state") != string(state) || !strings.Contains(css, "."+row.attr("class")[:len("s-")+len(state)]) {
+			t.Errorf("%s: row of class %q", state, row.attr("class"))
+		}
+		if page.one("#i-"+string(state)).Node == nil {
+			t.Errorf("no shape for %s", state)
+		}
+	}
+	row := page.row(refs[collector.Succeeded])
 	repository := w.cfg.Servers[0].Client.EndpointURL() + "/repositories/billing"
 	if got := row.one(".branch").attr("href"); got != repository+"/commits?ref=main" {
-		t.Errorf("branch links to %s", got)
+		t.Errorf("the branch links to %s", got)
 	}
 	commit := row.one(".mono")
 	if got := commit.attr("href"); got != repository+"/commits/"+commit.attr("title") || len(commit.attr("title")) != 64 {
-		t.Errorf("commit links to %s", got)
+		t.Errorf("the commit links to %s", got)
 	}
-	if got, want := row.one(".id").text(), refs[collector.Succeeded].ID; got != want {
-		t.Errorf("ID %q, want %q", got, want)
-	}
-	// The branch of a discovered import is not known: there is no log to link to.
-	row = w.load("/imports?server=dev&state=running").rows()[0]
-	mustContain(t, row.text(), "branch unknown", "from config", "so far, limit: 6 h")
-	if got := row.one("a").attr("href"); got != "" {
+	if got := w.load("/imports?server=dev&state=running").rows()[0].one("a").attr("href"); got != "" {
 		t.Errorf("an unknown branch links to %s", got)
 	}
 }
 
-// Ages are by lakeFS's clock, whatever the exporter's clock says.
-func TestServers(t *testing.T) {
+// Whatever hides imports is on the page, and the headline says what is not known
+// therefore. Ages are by lakeFS's clock.
+func TestTrouble(t *testing.T) {
 	w := newWorld(t)
-	servers := map[string]*lakefstest.Server{}
-	script := lakefstest.Script{Objects: 1000, Rate: 1}
-	for _, name := range []string{"up", "down", "paused", "refused", "idle", "blind"} {
-		servers[name] = w.addServer(name, 3*time.Hour)
-		if name != "idle" {
-			w.watch(newImport(name, servers[name].Start("any", "main", script), 0))
+	w.addTrouble(func(headline string) {
+		t.Helper()
+		if got := w.load("/imports").one("#headline").text(); got != "[bad] "+headline {
+			t.Errorf("headline %q, want %q", got, headline)
 		}
-	}
-	discovery := brokenDiscovery{make(chan bool, 100)}
-	w.cfg.Servers[len(w.cfg.Servers)-1].Discovery = discovery
-	w.collector.Apply(w.cfg)
-	<-discovery.failed
-	bad := servers["up"].Start("bad", "main", script)
-	w.watch(newImport("up", bad, 0), newImport("up", servers["up"].Start("done", "main", lakefstest.Script{}), 0))
-	<-discovery.failed
-	w.clock.Advance(10 * time.Second)
-	w.poll()
-	servers["up"].Inject(lakefstest.StatusOf(bad), lakefstest.Fault{Status: http.StatusInternalServerError, Body: "{}"})
-	servers["down"].Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusBadGateway, Body: "<h1>Bad Gateway</h1>"})
-	servers["paused"].Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"60"}}})
-	servers["refused"].Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusUnauthorized, Body: lakefstest.Message("error authenticating request")})
-	w.clock.Advance(10 * time.Second)
-	w.poll()
-	w.clock.Advance(3 * time.Second)
+	})
+	golden(t, "trouble", w.load("/imports"))
+}
 
-	page := w.load("/imports")
-	list := map[string]string{}
-	for _, li := range page.one(".servers").all("li") {
-		list[li.attr("data-key")] = strings.Replace(li.text(), li.one("a").text(), "URL", 1)
+// What is wrong with import files and the storage is on the page.
+func TestFilesAndStorage(t *testing.T) {
+	w := newWorld(t)
+	w.collector = newCollector(t, w.clock.Now, brokenStore{})
+	w.page, w.mux = newPage(t, w.collector)
+	lakeFS := w.addServer("prod", 0)
+	w.cfg.Files = brokenFiles{"a.yml": "entry 3: id is missing", "b.yml": "", "c.yml": "not YAML"}
+	w.watch(newImport("prod", lakeFS.Start("any", "main", lakefstest.Script{Objects: 1000, Rate: 1}), 0))
+	if _, err := w.collector.Register(t.Context(), newImport("prod", lakefs.Ref{Repository: "any", Branch: "main", ID: "x"}, 0)); err == nil {
+		t.Fatal("registered without a storage")
 	}
-	for name, want := range map[string]string{
-		"up":      "up up URL 2 of 3 imports in progress 1 failed poll, most recently with server_error: HTTP status 500",
-		"down":    "down down URL 1 of 1 import in progress server_error: HTTP status 502",
-		"paused":  "paused paused URL 1 of 1 import in progress lakeFS limits the rate of requests (HTTP status 429): next poll at 10:51:47 UTC",
-		"refused": "keys refused refused URL 1 of 1 import in progress unauthorized: HTTP status 401",
-		"idle":    "up idle URL 0 of 0 imports in progress",
-		"blind":   "up blind URL 1 of 1 import in progress new imports are not discovered: no such view",
-	} {
-		if !strings.HasPrefix(list[name], want) {
-			t.Errorf("%s:\ngot  %s\nwant %s", name, list[name], want)
-		}
+	w.clock.Advance(time.Minute)
+	golden(t, "files_and_storage", w.load("/imports"))
+}
+
+// An import of a server that is not configured any more is not called running.
+func TestServerGone(t *testing.T) {
+	w := newWorld(t)
+	w.collector = newCollector(t, w.clock.Now, memoryStore{})
+	w.page, w.mux = newPage(t, w.collector)
+	ref := w.addServer("gone", 0).Start("any", "main", lakefstest.Script{Objects: 1000, Rate: 1})
+	if _, err := w.collector.Register(t.Context(), newImport("gone", ref, 0)); err != nil {
+		t.Fatal(err)
 	}
-	// An import whose poll failed keeps its last values, and says so.
-	mustContain(t, page.row(bad).text(), "10 objects", "13 s old", "0 s when last seen", "23 s ago", "23 s so far", "failed 3 s ago", "Last poll: server_error: HTTP status 500")
+	w.clock.Advance(time.Minute)
+	w.poll()
+	w.collector.Apply(collector.Config{})
+	golden(t, "server_gone", w.load("/imports"))
 }
 
 func TestHeadline(t *testing.T) {
 	w := newWorld(t)
-	check := func(path, want string) node {
-		t.Helper()
-		page := w.load(path)
-		if got := page.one("#headline").text(); got != want {
-			t.Errorf("headline %q, want %q", got, want)
-		}
-		return page
-	}
-	empty := check("/imports", "No imports are watched yet")
-	mustContain(t, empty.one(".empty").text(), "config.yml", "import_files", "SIGHUP")
-	if empty.one("table").Node != nil || empty.one("#filter").Node != nil {
-		t.Error("there is a table or a filter of nothing")
-	}
-	w.watch(newImport("other", w.addServer("other", 0).Start("billing", "main", lakefstest.Script{Objects: 10, Rate: 1}), 0))
-	check("/imports", "None of 1 import needs attention")
-	if got := check("/imports?q=nothing+like+it", "No import matches").follow(t, "Show all imports"); got != "/imports" {
-		t.Errorf("all imports are at %s", got)
-	}
-	w.addEveryState()
-	check("/imports", "6 of 12 imports need attention")
-	check("/imports?label=team%3Dweb&state=canceled", "2 of 3 matching imports need attention")
-	check("/imports?label=team%3Dresearch", "1 of 2 matching imports needs attention")
+	golden(t, "nothing_watched", w.load("/imports"))
+	lakeFS := w.addServer("prod", 0)
+	lakeFS.AddRepository("any")
+	w.cfg.Repositories = []collector.Repository{{Server: "prod", Name: "any"}}
+	w.collector.Apply(w.cfg)
+	w.clock.Advance(time.Minute)
+	golden(t, "repositories_only", w.load("/imports"))
+	w.watch(newImport("prod", lakeFS.Start("any", "main", lakefstest.Script{Objects: 1000, Rate: 1}), 0))
+	w.clock.Advance(time.Minute)
+	golden(t, "all_is_well", w.load("/imports"))
+}
+
+type brokenStore struct{ memoryStore }
+
+func (brokenStore) Update(collector.Changes) error { return errors.New("disk full") }
+
+// memoryStore forgets everything.
+type memoryStore struct{}
+
+func (memoryStore) Load() (collector.Stored, error) { return collector.Stored{}, nil }
+func (memoryStore) Update(collector.Changes) error  { return nil }
+
+// brokenFiles are why import files do not load, by name.
+type brokenFiles map[string]string
+
+func (f brokenFiles) Watch(ctx context.Context, changed func(collector.FileSet)) {
+	changed(collector.FileSet{Errors: f})
+	<-ctx.Done()
 }
 
 const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'` + "`{{.}}\u202e&amp; javascript:alert(3)"
@@ -190,7 +189,7 @@ func TestHostileTextIsEscaped(t *testing.T) {
 	if got := label.attr("title"); got != "team="+hostile {
 		t.Fatalf("the label is %q", got)
 	}
-	link := regexp.MustCompile(`^(http://127|imports|api/|\./|#)`)
+	link := regexp.MustCompile(`^(http://127|imports|api/|\./|-/|https://docs\.lakefs\.io/|#)`)
 	for _, path := range []string{"/imports", "/" + label.attr("href"), "/imports?server=" + url.QueryEscape(hostile), "/imports?q=" + url.QueryEscape(hostile)} {
 		page := w.load(path)
 		if len(page.rows()) != 1 || len(page.all("script")) != 1 || len(page.all("img"))+len(page.all("style")) != 0 {
@@ -205,7 +204,7 @@ func TestHostileTextIsEscaped(t *testing.T) {
 			}
 		}
 		// Text that reverses the direction of writing is isolated.
-		if page.one(".error").one("bdi").Node == nil || page.one(".servers").one("b").one("bdi").Node == nil {
+		if page.one(".error").one("bdi").Node == nil || page.one(".c-name").one("bdi").Node == nil {
 			t.Errorf("%s: text is not isolated", path)
 		}
 	}
@@ -296,7 +295,7 @@ func TestSlowLakeFS(t *testing.T) {
 	lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Hold: gate})
 	w.page.wait = time.Millisecond
 	page := w.load("/imports")
-	mustContain(t, page.one(".late").text(), "lakeFS is slow to answer")
+	mustContain(t, page.one(".problems").text(), "lakeFS is slow to answer")
 	mustContain(t, page.row(ref).text(), "10 objects")
 
 	w.page.wait = time.Minute

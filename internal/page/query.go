@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/filter"
 )
 
 const (
@@ -21,23 +23,16 @@ const (
 )
 
 // query is what the URL of the page asks for: its parameters that are neither
-// empty nor the default.
+// empty nor the default. They are those of a filter.Filter and
 //
-//	q           words that must all occur somewhere in an import
-//	state       the states to show; all if there is none
-//	server
-//	repository
-//	label       NAME=VALUE; an import must have all of them
-//	sort        the Name of a column
-//	order       asc or desc
-//	page        counts from 1
+//	q      words that must all occur somewhere in an import
+//	sort   the Name of a column
+//	order  asc or desc
+//	page   counts from 1
 type query struct{ url.Values }
 
-// defaults are the parameters of a query, and their default values.
-var defaults = map[string]string{
-	"q": "", "state": "", "server": "", "repository": "", "label": "",
-	"sort": defaultColumn, "order": "asc", "page": "1",
-}
+// defaults are the default values of the parameters that are not of a filter.
+var defaults = map[string]string{"q": "", "sort": defaultColumn, "order": "asc", "page": "1"}
 
 // parseQuery drops the parameters that the page does not know, and those that
 // say nothing: a form sends its empty fields, too.
@@ -45,6 +40,7 @@ func parseQuery(values url.Values) query {
 	q := query{url.Values{}}
 	for name, given := range values {
 		byDefault, known := defaults[name]
+		known = known || slices.Contains(filter.Parameters(), name)
 		for _, value := range given {
 			if known && value != "" && value != byDefault {
 				q.Add(name, value)
@@ -54,46 +50,56 @@ func parseQuery(values url.Values) query {
 	return q
 }
 
-// url returns the relative URL of the page that shows q.
-func (q query) url() string {
+// URL returns the relative URL of the page that shows q.
+func (q query) URL() string {
 	if len(q.Values) == 0 {
 		return pageURL
 	}
 	return pageURL + "?" + q.Encode()
 }
 
-// with returns the URL of q after a change, at its first page. The change must
-// replace values, not add to them.
-func (q query) with(change func(url.Values)) string {
-	changed := maps.Clone(q.Values)
-	changed.Del("page")
-	change(changed)
-	for name, value := range defaults {
-		if changed.Get(name) == value {
-			changed.Del(name)
+// filterValues returns the parameters of q that the API has, too.
+func (q query) filterValues() url.Values {
+	values := url.Values{}
+	for _, name := range filter.Parameters() {
+		if q.Has(name) {
+			values[name] = q.Values[name]
 		}
 	}
-	return query{changed}.url()
+	return values
 }
 
-// toggle returns the URL of q with a value of a parameter added, or removed.
-func (q query) toggle(name, value string) string {
-	return q.with(func(values url.Values) {
-		others := slices.DeleteFunc(slices.Clone(values[name]), func(v string) bool { return v == value })
-		if len(others) == len(values[name]) {
-			others = append(others, value)
-		}
-		values[name] = others
-	})
+// with returns the URL of q with the only values of some parameters, at its first
+// page.
+func (q query) with(changed url.Values) string {
+	values := maps.Clone(q.Values)
+	values.Del("page")
+	maps.Copy(values, changed)
+	return parseQuery(values).URL()
 }
 
-// has reports whether a parameter has a value.
-func (q query) has(name, value string) bool { return slices.Contains(q.Values[name], value) }
-
-// unfiltered returns the URL of all imports in the order of q.
-func (q query) unfiltered() string {
-	return parseQuery(url.Values{"sort": q.Values["sort"], "order": q.Values["order"]}).url()
+// Toggle returns the URL of q with a value of a parameter added, or removed.
+func (q query) Toggle(name, value string) string {
+	others := slices.DeleteFunc(slices.Clone(q.Values[name]), func(v string) bool { return v == value })
+	if len(others) == len(q.Values[name]) {
+		others = append(others, value)
+	}
+	return q.with(url.Values{name: others})
 }
+
+// Includes reports whether a parameter has a value.
+func (q query) Includes(name, value string) bool { return slices.Contains(q.Values[name], value) }
+
+// InAnyState returns the URL of q without its states.
+func (q query) InAnyState() string { return q.with(url.Values{"state": nil}) }
+
+// Unfiltered returns the URL of all imports in the order of q.
+func (q query) Unfiltered() string {
+	return parseQuery(url.Values{"sort": q.Values["sort"], "order": q.Values["order"]}).URL()
+}
+
+// Filtered reports whether q does not show all imports.
+func (q query) Filtered() bool { return q.Unfiltered() != q.OnPage(1) }
 
 // page returns the number of the page, from 1.
 func (q query) page() int {
@@ -101,63 +107,57 @@ func (q query) page() int {
 	return max(1, n)
 }
 
-// onPage returns the URL of another page of q.
-func (q query) onPage(n int) string {
-	return q.with(func(values url.Values) { values.Set("page", strconv.Itoa(n)) })
-}
+// OnPage returns the URL of another page of q.
+func (q query) OnPage(n int) string { return q.with(url.Values{"page": {strconv.Itoa(n)}}) }
 
 // Desc reports whether q sorts in descending order.
 func (q query) Desc() bool { return q.Get("order") == "desc" }
 
 // column returns what q sorts by.
 func (q query) column() *column {
-	name := q.Get("sort")
-	i := slices.IndexFunc(columns, func(c column) bool { return name != "" && c.Name == name })
+	name := cmp.Or(q.Get("sort"), defaultColumn)
+	i := slices.IndexFunc(columns, func(c column) bool { return c.Name == name })
 	return &columns[max(0, i)]
 }
 
-// sortBy returns the URL of q sorted by c, in reverse if it already is.
-func (q query) sortBy(c *column) string {
+// Sorted returns the value of aria-sort of a column; "" if q does not sort by it.
+func (q query) Sorted(c column) string {
+	switch {
+	case c.Name != q.column().Name:
+		return ""
+	case q.Desc():
+		return "descending"
+	default:
+		return "ascending"
+	}
+}
+
+// SortBy returns the URL of q sorted by c, in reverse if it already is.
+func (q query) SortBy(c column) string {
 	desc := c.desc
-	if q.column() == c {
-		desc = !q.Desc()
+	if sorted := q.Sorted(c); sorted != "" {
+		desc = sorted == "ascending"
 	}
-	return q.with(func(values url.Values) {
-		values.Set("sort", c.Name)
-		values.Del("order")
-		if desc {
-			values.Set("order", "desc")
-		}
-	})
+	order := "asc"
+	if desc {
+		order = "desc"
+	}
+	return q.with(url.Values{"sort": {c.Name}, "order": {order}})
 }
 
-// matcher returns a function that reports whether an import matches everything
-// in q but its states.
-func (q query) matcher() func(*collector.ImportView) bool {
-	server, repository, text := q.Get("server"), q.Get("repository"), q.Get("q")
-	words := strings.Fields(strings.ToLower(text[:min(len(text), maxTextBytes)]))
-	return func(v *collector.ImportView) bool {
-		if server != "" && server != v.Server || repository != "" && repository != v.Repository {
-			return false
-		}
-		for _, label := range q.Values["label"] {
-			name, want, _ := strings.Cut(label, "=")
-			if value, ok := v.Labels[name]; !ok || value != want {
-				return false
-			}
-		}
-		if len(words) == 0 {
-			return true
-		}
-		text := searchText(v)
-		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
-	}
+// searched returns the words that are searched for, in lower case.
+func (q query) searched() []string {
+	text := q.Get("q")
+	return strings.Fields(strings.ToLower(text[:min(len(text), maxTextBytes)]))
 }
 
-// searchText returns the text that is searched, in lower case.
-func searchText(v *collector.ImportView) string {
+// contains reports whether every word occurs in v.
+func contains(v *collector.ImportView, searched []string) bool {
+	if len(searched) == 0 {
+		return true
+	}
 	parts := []string{
-		v.Ref().String(), v.Server, string(v.Origin), string(v.State),
+		v.Ref().String(), v.Server, string(v.Origin), string(v.State), words(string(v.State)),
 		v.ErrorMessage, string(v.ErrorReason), v.CommitID,
 	}
 	if !v.PollSuccess() {
@@ -166,5 +166,6 @@ func searchText(v *collector.ImportView) string {
 	for name, value := range v.Labels {
 		parts = append(parts, name+"="+value)
 	}
-	return strings.ToLower(strings.Join(parts, "\n"))
+	text := strings.ToLower(strings.Join(parts, "\n"))
+	return !slices.ContainsFunc(searched, func(word string) bool { return !strings.Contains(text, word) })
 }

@@ -44,7 +44,6 @@ func TestSort(t *testing.T) {
 		{"heartbeat", "dev:running running hung lost stalled dev:failed unknown succeeded canceled failed not_found", "stalled lost dev:running running hung dev:failed unknown succeeded canceled failed not_found"},
 		{"started", "stalled lost failed hung running canceled succeeded unknown dev:failed dev:running not_found", "dev:failed dev:running unknown succeeded canceled running hung failed lost stalled not_found"},
 		{"duration", "dev:failed succeeded failed stalled canceled lost dev:running running hung unknown not_found", "hung running dev:running lost canceled stalled failed succeeded dev:failed unknown not_found"},
-		{"polled", "dev:failed succeeded failed canceled dev:running unknown running hung lost stalled not_found", "dev:running unknown running hung lost stalled not_found canceled dev:failed succeeded failed"},
 	} {
 		if got := w.load("/imports?sort=" + tt.column).states(); got != tt.asc {
 			t.Errorf("by %s: %s, want %s", tt.column, got, tt.asc)
@@ -72,9 +71,12 @@ func TestFilter(t *testing.T) {
 		{"server", "server=dev", "dev:failed dev:running"},
 		{"repository", "repository=satellite", "running"},
 		{"label", "label=team%3Dfinance", "stalled succeeded"},
+		{"branch", "branch=-", "dev:running"},
+		{"source", "source=api&source=config&server=dev", "dev:failed dev:running"},
+		{"servers", "server=dev&server=other", "dev:failed dev:running"},
+		{"labels of one name, and of another", "label=team%3Dweb&label=team%3Dfinance&label=env%3Dno", ""},
+		{"word of a state", "q=not+found+billing", "not_found"},
 		{"label with an equals sign", "label=env%3Da%3Db", "unknown"},
-		{"state that does not exist", "state=nonsense", ""},
-		{"label without a value", "label=team", ""},
 		{"no label is not an empty one", "label=env%3D", ""},
 		{"all at once", "label=team%3Dresearch&q=prod&repository=satellite&server=prod&state=running", "running"},
 	} {
@@ -84,8 +86,13 @@ func TestFilter(t *testing.T) {
 	}
 	// The totals are of what matches all but the states.
 	page := w.load("/imports?label=team%3Dweb&state=hung")
-	page.follow(t, "1 lost")
-	page.follow(t, "0 running")
+	if got := len(page.one(".totals").all("li")); got != 4 {
+		t.Errorf("%d totals, want 4: those of no import are left out", got)
+	}
+	// The JSON of the same imports.
+	if got, want := w.load("/imports?label=team%3Dweb&q=a&state=hung").follow(t, "These imports as JSON"), "/api/v1/imports?label=team%3Dweb&state=hung"; got != want {
+		t.Errorf("JSON is at %s, want %s", got, want)
+	}
 }
 
 // What people click and fill in without JavaScript leads to URLs that they can
@@ -94,7 +101,7 @@ func TestLinksAndForm(t *testing.T) {
 	w := newWorld(t)
 	w.addEveryState()
 	page := w.load("/imports")
-	both := w.load(page.follow(t, "2 failed")).follow(t, "1 hung")
+	both := w.load(page.follow(t, "[failed] 2 failed")).follow(t, "[hung] 1 hung")
 	if got := w.load(both).states(); got != "dev:failed failed hung" {
 		t.Errorf("%s shows %v", both, got)
 	}
@@ -102,7 +109,7 @@ func TestLinksAndForm(t *testing.T) {
 	if got := w.load(web); got.states() != "hung" || got.one("#results").text() != "1 of 11 imports" {
 		t.Errorf("%s shows %v, %s", web, got.states(), got.one("#results").text())
 	}
-	if got := w.load(web).follow(t, "Remove the filter team=web ×"); got != both {
+	if got := w.load(web).follow(t, "Remove the filter team=web×"); got != both {
 		t.Errorf("without the filter: %s, want %s", got, both)
 	}
 	if got := w.load(web).follow(t, "Clear all filters"); got != "/imports" {
@@ -119,7 +126,7 @@ func TestLinksAndForm(t *testing.T) {
 			t.Errorf("column %s: sorted %q", th.text(), got)
 		}
 	}
-	for text, want := range map[string]string{"Exporter": "/./", "Metrics": "/./metrics", "JSON": "/api/v1/imports"} {
+	for text, want := range map[string]string{"Metrics": "/./metrics", "These imports as JSON": "/api/v1/imports", "Health": "/-/healthy", "Servers": "/#servers"} {
 		if got := page.follow(t, text); got != want {
 			t.Errorf("%s leads to %s", text, got)
 		}
@@ -147,7 +154,7 @@ func TestPages(t *testing.T) {
 	} {
 		page := w.load(path)
 		got := fmt.Sprintf("%s; %d rows from %s; %s", page.one("#results").text(), len(page.rows()),
-			page.one("tbody").one(".repository").text(), page.one(".pages").one("span").text())
+			page.one(".repository").text(), page.one(".pages").one("span").text())
 		if got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}

@@ -1,94 +1,94 @@
 package page
 
-import "lakefs_import_exporter/collector"
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"lakefs_import_exporter/collector"
+)
 
 // serverView is how a lakeFS server stands.
 type serverView struct {
 	*collector.ServerView
 	// Word says how it is, Kind is the class for color and shape: up, partly,
-	// paused or down.
+	// paused or down. Since is when that began; zero if it is not known.
 	Word, Kind string
-	// Text says how many imports are polled.
-	Text   string
-	Reason string // why it is not up
+	Since      timeView
+	Until      timeView // of a pause
+	// Failed says how many polls failed; empty if none did.
+	Failed     string
+	Discovered timeView // the newest success
+	// Imports are the imports of the server, InProgress those that have not
+	// finished, and Unknown those of which polls fail.
+	Imports, InProgress, Unknown int
 }
 
-// pollStats are the polls of a server's imports.
-type pollStats struct {
-	imports, unfinished, failing int
-	failed                       collector.Poll // the newest
-}
-
-func (s *pollStats) add(imp *collector.ImportView) {
-	s.imports++
-	if imp.Finished() {
-		return
-	}
-	s.unfinished++
-	// An import that lakeFS does not know is no fault of the server.
-	if imp.PollSuccess() || !imp.NotFoundSince.IsZero() || imp.Poll.At.IsZero() {
-		return
-	}
-	s.failing++
-	if imp.Poll.At.After(s.failed.At) {
-		s.failed = imp.Poll
-	}
-}
-
-// serverViews returns how the servers stand.
-func (b *builder) serverViews() []serverView {
-	stats := map[string]*pollStats{}
-	for name := range b.servers {
-		stats[name] = &pollStats{}
-	}
-	for i := range b.snapshot.Imports {
-		if s := stats[b.snapshot.Imports[i].Server]; s != nil {
-			s.add(&b.snapshot.Imports[i])
+// fillServers fills in how the servers stand.
+func (b *builder) fillServers() {
+	b.Servers = make([]serverView, len(b.snapshot.Servers))
+	for i := range b.Servers {
+		v := &b.Servers[i]
+		v.ServerView = &b.snapshot.Servers[i]
+		v.judge(b.snapshot)
+		b.servers[v.Name] = v
+		if v.Kind == "down" {
+			b.Down = append(b.Down, *v)
 		}
 	}
-	views := make([]serverView, len(b.snapshot.Servers))
-	for i := range views {
-		s := &b.snapshot.Servers[i]
-		views[i] = b.server(s, stats[s.Name])
-	}
-	return views
 }
 
-func (b *builder) server(s *collector.ServerView, polls *pollStats) serverView {
-	v := serverView{
-		ServerView: s,
-		Word:       "up",
-		Kind:       "up",
-		Text:       formatCount(polls.unfinished) + " of " + pluralize(polls.imports, "import") + " in progress",
-	}
+func (v *serverView) judge(snapshot *collector.Snapshot) {
+	v.Failed = failedPolls(v.ServerView)
 	switch {
-	case s.PausedUntil.After(b.snapshot.At):
-		v.Word, v.Kind = "paused", "paused"
-		v.Reason = "lakeFS limits the rate of requests (HTTP status 429): next poll at " +
-			formatTime(s.PausedUntil, b.snapshot.At).Text + " UTC"
-	case !s.Up && polls.failing == 0:
-		v.Word, v.Kind = "no answer", "down"
-	case !s.Up:
-		v.Word, v.Kind = "down", "down"
-		v.Reason = pollText(polls.failed)
-	case !s.Authorized:
-		v.Word, v.Kind = "keys refused", "down"
-		v.Reason = pollText(polls.failed)
-	case polls.failing > 0:
-		v.Kind = "partly"
-		v.Reason = pluralize(polls.failing, "failed poll") + ", most recently with " + pollText(polls.failed)
+	case v.PausedUntil.After(snapshot.At):
+		v.Word, v.Kind, v.Until = "paused", "paused", formatTime(v.PausedUntil, snapshot.At)
+	case !v.Up && v.DownSince.IsZero():
+		v.Word, v.Kind = "not asked yet", "paused"
+	case !v.Up:
+		v.Word, v.Kind, v.Since = "down", "down", formatTime(v.DownSince, snapshot.At)
+	case !v.Authorized:
+		v.Word, v.Kind, v.Since = "keys refused", "down", formatTime(v.UnauthorizedSince, snapshot.At)
+	case v.Failed != "":
+		v.Word, v.Kind = "polls fail", "partly"
+	case v.Discovery != nil && (v.Discovery.Error != "" || v.Discovery.Dropped > 0):
+		v.Word, v.Kind = "up", "partly"
+	default:
+		v.Word, v.Kind = "up", "up"
 	}
-	if d := s.Discovery; d != nil && d.Error != "" {
-		if v.Kind == "up" {
-			v.Kind = "partly"
-		}
-		if v.Reason != "" {
-			v.Reason += "; "
-		}
-		v.Reason += "new imports are not discovered: " + d.Error
+	if v.Discovery != nil {
+		v.Discovered = formatTime(v.Discovery.LastSuccess, snapshot.At)
 	}
-	return v
 }
 
-// pollText says why a poll failed.
-func pollText(p collector.Poll) string { return string(p.Result) + ": " + p.Message }
+// count counts an import of the server. It can be called on nil.
+func (v *serverView) count(imp *collector.ImportView, unknown bool) {
+	if v == nil {
+		return
+	}
+	v.Imports++
+	if !imp.Finished() {
+		v.InProgress++
+	}
+	if unknown {
+		v.Unknown++
+	}
+}
+
+// failedPolls says how many polls of a server failed, as in "2 of 5 polls failed
+// (server error: 1, timeout: 1)"; "" if none did. An import that lakeFS does not
+// know is no fault of the server.
+func failedPolls(s *collector.ServerView) string {
+	var n int
+	var causes []string
+	for _, result := range slices.Sorted(maps.Keys(s.Failures)) {
+		if result != notFound {
+			n += s.Failures[result]
+			causes = append(causes, words(string(result))+": "+formatCount(s.Failures[result]))
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return formatCount(n) + " of " + pluralize(s.Polls, "poll") + " failed (" + strings.Join(causes, ", ") + ")"
+}

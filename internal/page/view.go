@@ -4,13 +4,16 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/filter"
+	"lakefs_import_exporter/lakefs"
 )
 
 const (
-	// rowsPerPage is how many imports one page shows.
+	// rowsPerPage is how many imports one page shows, and how many repositories.
 	rowsPerPage = 200
 	// maxChoices is how many values a list of the form offers. Others are found
 	// by their text.
@@ -20,30 +23,36 @@ const (
 // view is what the template of the page shows. URLs are relative.
 type view struct {
 	frame
-	Query query
-	// Self is the URL of this very page, Clear that without its filters; empty
-	// if there are none.
-	Self, Clear string
+	Query   query
+	JSON    string // the API with the same filters
+	At      timeView
+	Polled  timeView // the newest poll; zero if there was none
+	Columns []column
 
-	At     timeView
-	Polled timeView // the newest poll; zero if there was none
+	Servers      []serverView
+	Repositories []repositoryView // those that need attention first
+	FileErrors   map[string]string
+	Storage      *collector.StorageFailure
+	StorageSince timeView
 
-	Watching  bool // any import at all
-	Attention int  // how many imports need attention
-	Headline  string
-	All       totalView
-	Totals    []totalView
-	Servers   []serverView
+	// Watched is how many imports there are. Total, Attention and Unknown are how
+	// many of them match everything but the states, need attention, and else are
+	// not known; Hidden is how many of the others need attention or are not known.
+	Watched, Total, Attention, Unknown, Hidden int
+	Totals                                     []totalView
+	// Down are the servers that are down or refuse the keys, and Overdue is how
+	// many repositories need attention.
+	Down    []serverView
+	Overdue int
 
-	// ServerNames and Repositories are offered by the form.
-	ServerNames, Repositories []string
-	Labels                    []labelView // that are filtered by
-
-	Columns    []columnView
-	Rows       []rowView
-	Result     string
-	Prev, Next string
-	PageText   string // empty if there is only one page
+	// ServerNames and RepositoryNames are offered by the form.
+	ServerNames, RepositoryNames []string
+	// FilterError says what is wrong with the query; nil if nothing is.
+	FilterError error
+	Selected    int
+	Rows        []rowView
+	// Page is the number of this page; Prev and Next are 0 if there is none.
+	Page, Pages, Prev, Next int
 }
 
 // frame is what depends on neither the imports nor the query.
@@ -51,204 +60,175 @@ type frame struct {
 	Assets       string // their version
 	Refresh      time.Duration
 	TelemetryURL string
-	Version      string // short
-	VersionInfo  string
+	Version      string
 	// Late is set if lakeFS did not answer in time for this page.
 	Late bool
 }
 
-// totalView is how many imports are in a state, and a link to them.
+// totalView is how many imports are in a state, and how many of them are not
+// known any more.
 type totalView struct {
-	State   collector.State
-	Meaning string
-	Count   string
-	Active  bool
-	URL     string
-}
-
-// columnView is a column, and the link that sorts by it.
-type columnView struct {
-	*column
-	URL string
-	// Sort is the value of aria-sort; empty if the page is not sorted by it.
-	Sort string
+	State          collector.State
+	Count, Unknown int
 }
 
 // builder makes a view from a snapshot.
 type builder struct {
+	*view
 	snapshot *collector.Snapshot
-	query    query
-	servers  map[string]*collector.ServerView
+	servers  map[string]*serverView
 	// selected are the imports that match the query, in its order, of all pages.
 	selected []*collector.ImportView
-	// counts are how many imports match everything but the states, by state;
-	// total is their sum.
-	counts map[collector.State]int
-	total  int
 }
 
 // newView returns what the page shows of snapshot.
 func newView(snapshot *collector.Snapshot, q query, f frame) *view {
-	b := &builder{
-		snapshot: snapshot,
-		query:    q,
-		servers:  map[string]*collector.ServerView{},
-		counts:   map[collector.State]int{},
-	}
-	for i := range snapshot.Servers {
-		b.servers[snapshot.Servers[i].Name] = &snapshot.Servers[i]
-	}
-	b.filter()
 	v := &view{
-		frame:    f,
-		Query:    q,
-		Self:     q.url(),
-		At:       formatTime(snapshot.At, snapshot.At),
-		Watching: len(snapshot.Imports) > 0,
-		Servers:  b.serverViews(),
-		Columns:  b.columns(),
+		frame:      f,
+		Query:      q,
+		JSON:       strings.TrimSuffix("api/v1/imports?"+q.filterValues().Encode(), "?"),
+		At:         formatTime(snapshot.At, snapshot.At),
+		Columns:    columns,
+		Watched:    len(snapshot.Imports),
+		FileErrors: maps.Clone(snapshot.FileErrors),
+		Storage:    snapshot.Storage,
 	}
-	if clear := q.unfiltered(); clear != q.onPage(1) {
-		v.Clear = clear
+	maps.DeleteFunc(v.FileErrors, func(_, err string) bool { return err == "" })
+	if v.Storage != nil {
+		v.StorageSince = formatTime(v.Storage.Since, snapshot.At)
 	}
-	for _, text := range q.Values["label"] {
-		v.Labels = append(v.Labels, b.label(text))
-	}
-	b.fillTotals(v)
-	b.fillAll(v)
-	b.fillRows(v)
+	b := &builder{view: v, snapshot: snapshot, servers: map[string]*serverView{}}
+	b.fillServers()
+	b.fillImports()
+	b.fillRepositories()
+	b.fillRows()
 	return v
 }
 
-// filter selects, counts and sorts the imports that match the query.
-func (b *builder) filter() {
-	matches := b.query.matcher()
-	for i := range b.snapshot.Imports {
-		imp := &b.snapshot.Imports[i]
-		if !matches(imp) {
-			continue
-		}
-		b.counts[imp.State]++
-		b.total++
-		if b.query.Get("state") == "" || b.query.has("state", string(imp.State)) {
-			b.selected = append(b.selected, imp)
-		}
-	}
-	b.query.column().sort(b.selected, b.query.Desc())
-}
-
-// fillTotals fills in the numbers of imports that match everything but the states.
-func (b *builder) fillTotals(v *view) {
-	v.All = totalView{
-		Count:  formatCount(b.total),
-		Active: b.query.Get("state") == "",
-		URL:    b.query.with(func(values url.Values) { values.Del("state") }),
-	}
-	for _, state := range collector.States() {
-		if needsAttention(state) {
-			v.Attention += b.counts[state]
-		}
-		v.Totals = append(v.Totals, totalView{
-			State:   state,
-			Meaning: stateMeanings[state],
-			Count:   formatCount(b.counts[state]),
-			Active:  b.query.has("state", string(state)),
-			URL:     b.query.toggle("state", string(state)),
-		})
-	}
-	noun := "import"
-	if b.total < len(b.snapshot.Imports) {
-		noun = "matching import"
-	}
-	which := pluralize(b.total, noun)
+// Level says how bad it is: bad, warn, good, or none if there is nothing to
+// judge. It is never good while something is not known.
+func (v *view) Level() string {
+	partly := slices.ContainsFunc(v.Servers, func(s serverView) bool { return s.Kind != "up" })
 	switch {
-	case !v.Watching:
-		v.Headline = "No imports are watched yet"
-	case b.total == 0:
-		v.Headline = "No import matches"
-	case v.Attention == 0:
-		v.Headline = "None of " + which + " needs attention"
-	case v.Attention == 1:
-		v.Headline = "1 of " + which + " needs attention"
+	case v.Attention+v.Overdue+len(v.Down) > 0:
+		return "bad"
+	case v.Unknown+len(v.FileErrors) > 0, v.Storage != nil, v.Late, partly, v.Total == 0 && v.Hidden > 0:
+		return "warn"
+	case v.Total > 0, v.Watched == 0 && len(v.Repositories) > 0:
+		return "good"
 	default:
-		v.Headline = formatCount(v.Attention) + " of " + which + " need attention"
+		return "none"
 	}
 }
 
-// fillAll fills in what is of all imports, whether or not they match.
-func (b *builder) fillAll(v *view) {
-	servers, repositories := map[string]bool{}, map[string]bool{}
-	for name := range b.servers {
-		servers[name] = true
+// fillImports counts, selects and sorts the imports that match the query: none
+// if that is wrong.
+func (b *builder) fillImports() {
+	selection, err := filter.Parse(b.Query.filterValues())
+	b.FilterError = err
+	for _, state := range collector.States() {
+		b.Totals = append(b.Totals, totalView{State: state})
 	}
+	searched := b.Query.searched()
 	var newest time.Time
+	names := map[string]bool{}
 	for i := range b.snapshot.Imports {
 		imp := &b.snapshot.Imports[i]
-		repositories[imp.Repository] = true
+		names[imp.Repository] = true
 		if imp.Poll.At.After(newest) {
 			newest = imp.Poll.At
 		}
+		unknown := isUnknown(imp)
+		b.servers[imp.Server].count(imp, unknown)
+		if err == nil && selection.ImportInAnyState(imp) && contains(imp, searched) {
+			b.count(imp, unknown)
+			if selection.Import(imp) {
+				b.selected = append(b.selected, imp)
+			}
+		} else if unknown || needsAttention(imp.State) {
+			b.Hidden++
+		}
 	}
-	v.Polled = formatTime(newest, b.snapshot.At)
-	v.ServerNames = choices(servers, b.query.Get("server"))
-	v.Repositories = choices(repositories, b.query.Get("repository"))
+	b.Query.column().sort(b.selected, b.Query.Desc())
+	b.Polled = formatTime(newest, b.snapshot.At)
+	b.RepositoryNames = choices(slices.Sorted(maps.Keys(names)), b.Query.Get("repository"))
+	b.ServerNames = choices(slices.Sorted(maps.Keys(b.servers)), b.Query.Get("server"))
+}
+
+// isUnknown reports whether the state of an import that was not finished is not
+// known now, because there is no answer about it.
+func isUnknown(imp *collector.ImportView) bool {
+	return !imp.Finished() && imp.NotFoundSince.IsZero() && !imp.PollSuccess()
+}
+
+// count counts an import that matches everything but the states.
+func (v *view) count(imp *collector.ImportView, unknown bool) {
+	total := &v.Totals[slices.Index(collector.States(), imp.State)]
+	total.Count++
+	v.Total++
+	switch {
+	case needsAttention(imp.State):
+		v.Attention++
+	case unknown:
+		v.Unknown++
+		total.Unknown++
+	}
+}
+
+// needsAttention reports whether there is an alert for imports in this state.
+func needsAttention(state collector.State) bool {
+	switch state {
+	case collector.Stalled, collector.Lost, collector.Failed, collector.Hung, collector.NotFound:
+		return true
+	default:
+		return false
+	}
 }
 
 // choices returns the values that a list offers: the first by name, and the one
 // that is chosen, though it may be gone. A single one is no choice.
-func choices(values map[string]bool, chosen string) []string {
+func choices(values []string, chosen string) []string {
 	if chosen == "" && len(values) < 2 {
 		return nil
 	}
-	delete(values, chosen)
-	list := slices.Sorted(maps.Keys(values))
-	list = list[:min(len(list), maxChoices)]
-	if chosen != "" {
-		list = append(list, chosen)
-		slices.Sort(list)
+	values = values[:min(len(values), maxChoices)]
+	if chosen != "" && !slices.Contains(values, chosen) {
+		values = append(values, chosen)
 	}
-	return list
-}
-
-func (b *builder) columns() []columnView {
-	views := make([]columnView, len(columns))
-	for i := range columns {
-		c := &columns[i]
-		views[i].column = c
-		if c.Name != "" {
-			views[i].URL = b.query.sortBy(c)
-		}
-		if c == b.query.column() {
-			views[i].Sort = "ascending"
-			if b.query.Desc() {
-				views[i].Sort = "descending"
-			}
-		}
-	}
-	return views
+	return values
 }
 
 // fillRows fills in the imports of the page that is asked for, or of the last
 // one if there are fewer.
-func (b *builder) fillRows(v *view) {
-	n, all := len(b.selected), len(b.snapshot.Imports)
-	v.Result = pluralize(all, "import")
-	if n < all {
-		v.Result = formatCount(n) + " of " + v.Result
+func (b *builder) fillRows() {
+	b.Selected = len(b.selected)
+	b.Pages = max(1, (b.Selected+rowsPerPage-1)/rowsPerPage)
+	b.Page = min(b.Query.page(), b.Pages)
+	first := (b.Page - 1) * rowsPerPage
+	for _, imp := range b.selected[first:min(b.Selected, first+rowsPerPage)] {
+		b.Rows = append(b.Rows, b.row(imp))
 	}
-	pages := max(1, (n+rowsPerPage-1)/rowsPerPage)
-	page := min(b.query.page(), pages)
-	first := (page - 1) * rowsPerPage
-	for _, imp := range b.selected[first:min(n, first+rowsPerPage)] {
-		v.Rows = append(v.Rows, b.row(imp))
+	b.Prev = b.Page - 1
+	if b.Page < b.Pages {
+		b.Next = b.Page + 1
 	}
-	if pages > 1 {
-		v.PageText = "Page " + formatCount(page) + " of " + formatCount(pages)
+}
+
+// serverTime returns lakeFS's clock at the time of the snapshot, as far as it
+// is known.
+func (b *builder) serverTime(server string) time.Time {
+	if s := b.servers[server]; s != nil {
+		return b.snapshot.At.Add(s.ClockSkew)
 	}
-	if page > 1 {
-		v.Prev = b.query.onPage(page - 1)
+	return b.snapshot.At
+}
+
+// logURL returns where lakeFS's web UI shows the commits of an import's branch,
+// or "" if that is not known.
+func (b *builder) logURL(imp *collector.ImportView) string {
+	server := b.servers[imp.Server]
+	if server == nil || imp.Branch == lakefs.UnknownBranch {
+		return ""
 	}
-	if page < pages {
-		v.Next = b.query.onPage(page + 1)
-	}
+	return server.URL + "/repositories/" + url.PathEscape(imp.Repository) + "/commits?ref=" + url.QueryEscape(imp.Branch)
 }

@@ -34,16 +34,17 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, clock: lakefstest.NewClock(time.Date(2026, 11, 22, 10, 50, 27, 0, time.UTC))}
-	w.collector = newCollector(t, w.clock.Now)
+	w.collector = newCollector(t, w.clock.Now, nil)
 	w.page, w.mux = newPage(t, w.collector)
 	w.page.wait = time.Minute // a busy machine must not look like a slow lakeFS
 	return w
 }
 
-func newCollector(t testing.TB, now func() time.Time) *collector.Collector {
+func newCollector(t testing.TB, now func() time.Time, store collector.Store) *collector.Collector {
 	t.Helper()
 	c, err := collector.New(collector.Options{
 		Now: now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(), FinishedFor: 24 * time.Hour,
+		Store: store, Retention: 24 * time.Hour, MaxRegistered: 10,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +145,56 @@ func (w *world) addEveryState() map[collector.State]lakefs.Ref {
 	w.clock.Advance(time.Minute)
 	w.poll()
 	return refs
+}
+
+// addTrouble has everything go wrong that hides imports, on servers three hours
+// ahead, with what the headline says after each step. It returns an import whose
+// polls fail.
+func (w *world) addTrouble(step func(headline string)) lakefs.Ref {
+	w.t.Helper()
+	servers := map[string]*lakefstest.Server{}
+	script := lakefstest.Script{Objects: 1000, Rate: 1}
+	for _, name := range []string{"blind", "lakefs.example.com:8000", "idle", "paused", "refused", "up"} {
+		servers[name] = w.addServer(name, 3*time.Hour)
+		if name != "idle" {
+			w.watch(newImport(name, servers[name].Start("any", "main", script), 1000))
+		}
+	}
+	discovery := brokenDiscovery{make(chan bool, 100)}
+	w.cfg.Servers[0].Discovery = discovery
+	w.cfg.Repositories = []collector.Repository{
+		{Server: "lakefs.example.com:8000", Name: "any", MaxImportAge: time.Hour}, {Server: "up", Name: "any", MaxImportAge: time.Hour},
+		{Server: "up", Name: "done"}, {Server: "up", Name: "empty", MaxImportAge: time.Hour},
+		{Server: "up", Name: "misspelt"}, {Server: "up", Name: "old", MaxImportAge: time.Hour},
+	}
+	w.collector.Apply(w.cfg)
+	<-discovery.failed
+	up := servers["up"]
+	up.AddRepository("empty")
+	up.StartAt(lakefs.Ref{Repository: "old", Branch: "main", ID: "x"}, lakefstest.Script{}, w.clock.Now().Add(time.Hour))
+	bad := up.Start("bad", "main", script)
+	w.watch(newImport("up", bad, 0), newImport("up", up.Start("done", "main", lakefstest.Script{}), 0))
+	<-discovery.failed
+	w.clock.Advance(10 * time.Second)
+	w.poll()
+	step("3 of 6 repositories need attention")
+
+	up.Inject(lakefstest.StatusOf(bad), lakefstest.Fault{Status: http.StatusInternalServerError, Body: "{}"})
+	w.clock.Advance(10 * time.Second)
+	w.poll()
+	step("1 of 7 imports is unknown")
+
+	servers["paused"].Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"60"}}})
+	servers["lakefs.example.com:8000"].Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusBadGateway, Body: "<h1>Bad Gateway</h1>"})
+	w.clock.Advance(10 * time.Second)
+	w.poll()
+	w.clock.Advance(3 * time.Second)
+	step("3 of 7 imports are unknown: server lakefs.example.com:8000 has been down since 10:50:57")
+
+	servers["refused"].Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusUnauthorized, Body: lakefstest.Message("error authenticating request")})
+	w.clock.Advance(10 * time.Second)
+	step("4 of 7 imports are unknown: 2 of 6 servers are down or refuse the keys")
+	return bad
 }
 
 func (w *world) poll() { w.collector.Poll(w.t.Context()) }

@@ -11,11 +11,27 @@
   let paused = false, offlineSince = '';
 
   const $ = (id) => document.getElementById(id);
-  const rows = (root) => [...root.querySelectorAll('tr[data-key]')];
+  const rows = (root) => [...root.querySelectorAll('tr[data-state]')];
 
   // here returns the URL of this page with another query. It is made of parts,
   // because fetch takes no URL with a user name in it.
   const here = (search) => new URL(location.pathname + search, location.origin);
+
+  // --- Times ---
+
+  const local = (date) => date.toLocaleString('sv-SE'); // as in 2026-11-22 10:50:27
+
+  // localize shows times in the viewer's zone: of another day with the date.
+  function localize(root) {
+    const now = new Date(root.querySelector('.asof time').dateTime);
+    const today = local(now).slice(0, 10);
+    for (const node of root.querySelectorAll('time.at')) {
+      const text = local(new Date(node.dateTime));
+      node.textContent = text.startsWith(today) ? text.slice(11) : text.slice(0, 16);
+    }
+    const zone = new Intl.DateTimeFormat('en', { timeZoneName: 'short' }).formatToParts(now).find((p) => p.type === 'timeZoneName');
+    for (const node of root.querySelectorAll('.zone')) node.textContent = zone.value;
+  }
 
   // --- Patching ---
 
@@ -97,10 +113,24 @@
       const was = before.get(row.dataset.key);
       if (!was || was === row.dataset.state) continue;
       row.classList.add('changed'); // until the next patch
-      changed.push(`${row.dataset.name} was ${was} and is ${row.dataset.state}.`);
+      changed.push(`${row.dataset.name} was ${was} and is ${row.dataset.state}.`.replaceAll('not_found', 'not found'));
     }
     if (changed.length > 3) changed.splice(3, Infinity, `${changed.length - 3} more changed.`);
     return changed;
+  }
+
+  // copy copies the import ID beside a button. Only pages that are served over
+  // HTTPS have a clipboard.
+  async function copy(button) {
+    const id = button.previousElementSibling;
+    try {
+      await navigator.clipboard.writeText(id.textContent);
+    } catch {
+      getSelection().selectAllChildren(id);
+      document.execCommand('copy');
+    }
+    button.classList.add('copied'); // until the next patch
+    announce('Copied the import ID.');
   }
 
   function showOffline(reason) {
@@ -144,6 +174,7 @@
         return;
       }
       showOnline();
+      localize(next);
       update(next, why);
     } catch (err) {
       if (mine !== current) return;
@@ -204,6 +235,7 @@
     page = $('page');
     form = $('filter');
     interval = Number(document.body.dataset.refresh);
+    localize(document);
     // The script keeps the scroll position itself, in all browsers.
     document.documentElement.style.overflowAnchor = 'none';
 
@@ -223,6 +255,8 @@
       filter('choose');
     });
     document.addEventListener('click', (event) => {
+      const button = event.target.closest('.copy');
+      if (button) copy(button);
       const link = event.target.closest('a[href]');
       if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
       if (link.host !== location.host || link.pathname !== location.pathname || link.hash) return;
