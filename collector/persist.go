@@ -61,10 +61,10 @@ type persister struct {
 	// same: one change at a time, first there, then here.
 	registering chan struct{} // has one element while somebody changes them
 
-	wake   chan struct{} // has one element if there is something to store
-	stop   chan struct{}
-	done   chan struct{}
-	saved  time.Time // when everything was last stored
+	wake  chan struct{} // has one element if there is something to store
+	stop  chan struct{}
+	done  chan struct{}
+	saved time.Time // when everything was last stored
 
 	mu     sync.Mutex
 	failed *StorageFailure // nil if the newest write succeeded; it is not changed
