@@ -81,12 +81,8 @@ type FileSet struct {
 // Collector watches imports: it polls them when it is asked about them, and
 // remembers what it saw. It is safe for concurrent use.
 type Collector struct {
-	now          func() time.Time
-	logger       log.Logger
+	opts         Options
 	counters     *counters
-	shard        Shard
-	finishedFor  time.Duration
-	retention    time.Duration
 	watch        *watchlist
 	repositories *repositoryList
 	persist      *persister // nil without a Store
@@ -94,18 +90,10 @@ type Collector struct {
 	applying  sync.Mutex
 	stopFiles context.CancelFunc // ends the watch of the files of the Config before
 
-	mu         sync.RWMutex
-	servers    map[string]*polledServer
-	fileErrors map[string]string
-	scraped    time.Time // when the newest scrape was over
-}
-
-// polledServer is a lakeFS server with its polls and how it stands.
-type polledServer struct {
-	*poller
-	*serverStatus
-	*discoverer
-	name string
+	mu         sync.Mutex
+	servers    map[string]*server
+	fileErrors map[string]string // see FileSet
+	scraped    time.Time         // when the newest scrape was over
 }
 
 // New returns a Collector that watches nothing but the registered imports until
@@ -114,29 +102,22 @@ type polledServer struct {
 func New(opts Options) (*Collector, error) {
 	counters := newCounters(opts.Registerer)
 	c := &Collector{
-		now:          opts.Now,
-		logger:       opts.Logger,
-		counters:     counters,
-		shard:        opts.Shard,
-		finishedFor:  opts.FinishedFor,
-		retention:    opts.Retention,
-		watch:        newWatchlist(opts.Now(), counters, importBlock),
+		opts:     opts,
+		counters: counters,
+		watch: &watchlist{
+			now: opts.Now, logger: opts.Logger, counters: counters, started: opts.Now(), retention: opts.Retention,
+			entries: map[Key]*entry{},
+		},
 		repositories: &repositoryList{},
 		stopFiles:    func() {},
-		servers:      map[string]*polledServer{},
+		servers:      map[string]*server{},
 	}
-	c.watch.retention = opts.Retention
 	if opts.Store == nil {
 		return c, nil
 	}
 	c.persist = &persister{
-		store:         opts.Store,
-		now:           opts.Now,
-		retention:     opts.Retention,
-		maxRegistered: opts.MaxRegistered,
-		watch:         c.watch,
-		logger:        opts.Logger,
-		errors:        counters.storageErrors,
+		store: opts.Store, now: opts.Now, logger: opts.Logger, errors: counters.storageErrors,
+		watch: c.watch, expiryTime: c.expiryTime, maxRegistered: opts.MaxRegistered,
 	}
 	return c, c.persist.start()
 }
@@ -159,22 +140,26 @@ func (c *Collector) Close() error {
 func (c *Collector) Apply(cfg Config) {
 	c.applying.Lock()
 	defer c.applying.Unlock()
-	servers := c.applyServers(cfg.Servers)
-	c.watch.set(FromConfig, filter(c.shard, cfg.Imports, importName))
-	c.repositories.set(filter(c.shard, cfg.Repositories, func(r *Repository) (server, repository, id string) { return r.Server, r.Name, "" }))
+	c.applyServers(cfg.Servers)
+	c.watch.set(wantedByConfig, c.ownImports(cfg.Imports))
+	c.repositories.set(filter(c.opts.Shard, cfg.Repositories, (*Repository).key))
 	c.applyFiles(cfg.Files)
-	configured := func(name string) bool { return servers[name] != nil }
-	for name, n := range c.watch.setUnpolled(configured, c.now()) {
-		level.Warn(c.logger).Log("msg", "Not polling imports: their server is not configured", "server", name, "imports", n)
+	for name, n := range c.watch.perServer() {
+		if c.server(name) == nil {
+			level.Warn(c.opts.Logger).Log("msg", "Not polling imports: their server is not configured", "server", name, "imports", n)
+		}
 	}
 }
 
-func importName(i *Import) (server, repository, id string) { return i.Server, i.Repository, i.ID }
+// ownImports returns the imports that belong to the shard.
+func (c *Collector) ownImports(imports []Import) []Import {
+	return filter(c.opts.Shard, imports, func(i *Import) Key { return i.Key })
+}
 
-func (c *Collector) applyServers(settings []Server) map[string]*polledServer {
+func (c *Collector) applyServers(settings []Server) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	servers := make(map[string]*polledServer, len(settings))
+	servers := make(map[string]*server, len(settings))
 	for _, set := range settings {
 		s := c.servers[set.Name]
 		if s == nil {
@@ -193,44 +178,40 @@ func (c *Collector) applyServers(settings []Server) map[string]*polledServer {
 		}
 	}
 	c.servers = servers
-	return servers
 }
 
-func (c *Collector) newServer(set Server) *polledServer {
-	logger := log.With(c.logger, "server", set.Name)
-	s := &polledServer{name: set.Name, serverStatus: newStatus(logger), poller: newPoller(set)}
-	s.poller.now, s.poller.logger, s.polled = c.now, logger, c.counters.addServer(set.Name)
-	s.record = func(t target, a *pollAnswer, again bool) {
-		if t.kind == targetRepository {
-			c.repositories.record(t.key(set.Name), a.poll(), a.lastImport, again)
-		} else {
-			c.watch.record(t.key(set.Name), a.poll(), a.status, again)
-		}
-	}
+func (c *Collector) newServer(set Server) *server {
+	logger := log.With(c.opts.Logger, "server", set.Name)
+	s := &server{name: set.Name, logger: logger, stands: ServerView{Authorized: true}}
+	s.poller = newPoller(set, c.opts.Now, logger, c.counters.addServer(set.Name), c.record)
 	s.discoverer = &discoverer{
-		now: c.now, logger: logger,
-		add: func() func(error) { return c.counters.addDiscovery(set.Name) },
-		found: func(d Discovery, found []Import) {
-			c.watch.setDiscovered(set.Name, d, filter(c.shard, found, importName), c.now())
+		now: c.opts.Now, logger: logger, counters: c.counters, server: set.Name,
+		found: func(d Discovery, found []Import) int {
+			return c.watch.setDiscovered(set.Name, d, c.ownImports(found))
 		},
 	}
 	return s
 }
 
-// key returns the Key of what t is, on a server. That of a repository has no ID.
-func (t target) key(server string) Key { return Key{server, t.repository, t.id} }
+// record remembers an answer.
+func (c *Collector) record(key Key, a *answer, again bool) {
+	if key.ID == "" {
+		c.repositories.record(key, a.Poll, a.lastImport, again)
+	} else {
+		c.watch.record(key, a.Poll, a.status, again)
+	}
+}
 
 // applyFiles begins to watch files instead of those before, and waits a while
 // for their content.
 func (c *Collector) applyFiles(files Files) {
 	c.stopFiles()
-	if files == nil {
-		c.stopFiles = func() {}
-		c.setFiles(context.Background(), FileSet{})
-		return
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stopFiles = cancel
+	if files == nil {
+		c.setFiles(ctx, FileSet{})
+		return
+	}
 	var once sync.Once
 	first := make(chan struct{})
 	go files.Watch(ctx, func(set FileSet) {
@@ -240,7 +221,7 @@ func (c *Collector) applyFiles(files Files) {
 	select {
 	case <-first:
 	case <-time.After(filesPatience):
-		level.Warn(c.logger).Log("msg", "Still reading import files; their imports are watched as soon as they are read")
+		level.Warn(c.opts.Logger).Log("msg", "Still reading import files; their imports are watched as soon as they are read")
 	}
 }
 
@@ -249,14 +230,9 @@ func (c *Collector) applyFiles(files Files) {
 func (c *Collector) setFiles(ctx context.Context, set FileSet) {
 	c.mu.Lock()
 	defer c.mu.Unlock() // over the change of both: a later Config's comes after it
-	if ctx.Err() != nil {
-		return
-	}
-	c.fileErrors = set.Errors
-	c.watch.set(FromFile, filter(c.shard, set.Imports, importName))
-	if c.persist == nil { // which does this else
-		_, departed := c.watch.outdated(c.now(), c.retention)
-		c.watch.forget(departed)
+	if ctx.Err() == nil {
+		c.fileErrors = set.Errors
+		c.watch.set(wantedByFile, c.ownImports(set.Imports))
 	}
 }
 
@@ -270,53 +246,46 @@ func (c *Collector) Poll(ctx context.Context) {
 	wg.Wait()
 	if !errors.Is(ctx.Err(), context.Canceled) {
 		c.mu.Lock()
-		c.scraped = c.now()
+		c.scraped = c.opts.Now()
 		c.mu.Unlock()
 	}
 }
 
 // scrape is Poll for one server.
-func (c *Collector) scrape(ctx context.Context, s *polledServer) {
-	begin := c.now()
-	answers, missed := s.poll(ctx, batch, c.requests(s.name)...)
+func (c *Collector) scrape(ctx context.Context, s *server) {
+	begin := c.opts.Now()
+	known, backlog := c.watch.due(s.name)
+	requests := inTurns(c.repositories.due(s.name), known, backlog)
+	if len(requests) == 0 {
+		requests = []request{{Key: Key{Server: s.name}}}
+	}
+	answered, missed := s.poll(ctx, batch, requests...)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return // the client hung up: that says nothing about lakeFS
 	}
-	c.skip(s.name, missed, begin)
-	s.update(answers, len(missed), c.now())
+	end := c.opts.Now()
+	if p := missedPoll(end); len(missed) > 0 {
+		c.watch.skip(missed, begin, p)
+		c.repositories.skip(missed, begin, p)
+	}
+	s.update(answered, len(missed), end)
 }
 
-// requests returns what a scrape needs of a server.
-func (c *Collector) requests(server string) []pollRequest {
-	repositories, imports := c.repositories.due(server), c.watch.due(server)
-	requests := make([]pollRequest, 0, len(repositories)+len(imports)+1)
-	for i := range max(len(repositories), len(imports)) { // in turns, so that neither starves the other
-		if i < len(repositories) {
-			requests = append(requests, pollRequest{target: target{kind: targetRepository, repository: repositories[i]}})
+// inTurns returns all requests, so that no queue starves another.
+func inTurns(queues ...[]request) (all []request) {
+	queues = slices.DeleteFunc(queues, func(q []request) bool { return len(q) == 0 })
+	if len(queues) == 1 {
+		return queues[0]
+	}
+	for i, more := 0, true; more; i++ {
+		more = false
+		for _, q := range queues {
+			if i < len(q) {
+				all, more = append(all, q[i]), true
+			}
 		}
-		if i < len(imports) {
-			requests = append(requests, importRequest(imports[i]))
-		}
 	}
-	if len(requests) == 0 {
-		requests = append(requests, pollRequest{target: target{kind: targetHealth}})
-	}
-	return requests
-}
-
-// skip notes of targets that a scrape that began at the time begin could not
-// wait for their polls.
-func (c *Collector) skip(server string, missed []target, begin time.Time) {
-	if len(missed) == 0 {
-		return
-	}
-	keys := make([]Key, len(missed))
-	for i, t := range missed {
-		keys[i] = t.key(server)
-	}
-	p := Poll{Result: resultTimeout, At: c.now(), Message: missedDeadline}
-	c.watch.skip(keys, begin, p)
-	c.repositories.skip(keys, begin, p)
+	return all
 }
 
 // Save has what was seen stored soon, without waiting for it. It is to be called
@@ -326,12 +295,12 @@ func (c *Collector) Save() { c.persist.notify() }
 // Recent returns how all imports stand, polled anew if the newest scrape is
 // older than maxAge.
 func (c *Collector) Recent(ctx context.Context, maxAge time.Duration) *Snapshot {
-	c.mu.RLock()
-	age := c.now().Sub(c.scraped)
-	c.mu.RUnlock()
+	c.mu.Lock()
+	age := c.opts.Now().Sub(c.scraped)
+	c.mu.Unlock()
 	if age < 0 || age > maxAge {
 		c.Poll(ctx)
-		defer c.persist.notify()
+		defer c.Save()
 	}
 	return c.Snapshot()
 }
@@ -340,16 +309,17 @@ func (c *Collector) Recent(ctx context.Context, maxAge time.Duration) *Snapshot 
 // finished, and returns how it stands. It returns false if it is not watched.
 func (c *Collector) Import(ctx context.Context, key Key) (ImportView, bool) {
 	s := c.server(key.Server)
-	if ref, due := c.watch.dueOne(key); due && s != nil {
-		_, missed := s.poll(ctx, single, importRequest(ref))
-		defer c.persist.notify()
-		if len(missed) > 0 {
-			v, ok := c.Watched(key)
-			v.Poll = Poll{Result: resultTimeout, At: c.now(), Message: missedDeadline}
-			return v, ok
-		}
+	r, due := c.watch.dueOne(key)
+	if !due || s == nil {
+		return c.Watched(key)
 	}
-	return c.Watched(key)
+	defer c.Save()
+	_, missed := s.poll(ctx, single, r)
+	v, ok := c.Watched(key)
+	if len(missed) > 0 {
+		v.Poll = missedPoll(c.opts.Now())
+	}
+	return v, ok
 }
 
 // Watched returns how a watched import stands as far as is known, and false if
@@ -359,7 +329,7 @@ func (c *Collector) Watched(key Key) (ImportView, bool) {
 	if s := c.server(key.Server); s != nil {
 		client = s.client()
 	}
-	return c.watch.view(key, c.now(), client)
+	return c.watch.view(key, c.opts.Now(), client)
 }
 
 // Probe polls an import that need not be watched, unless it was polled less
@@ -371,45 +341,25 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 	if s == nil {
 		return nil
 	}
-	imp := &Import{Key: key, Branch: branch, NoProgressAfter: DefaultNoProgressAfter}
-	v := ImportView{Import: imp, Observation: &Observation{}, block: importBlock(imp)}
-	server := s.view()
-	request := importRequest(imp.Ref())
-	watched, ok := c.Watched(key)
-	if ok {
-		// Who watches it may share the answer: it should be allowed where that is.
-		request = importRequest(watched.Ref())
+	r, seen, poll := request{key, branch}, unseen, Poll{}
+	if watched, ok := c.Watched(key); ok && watched.Confirmed {
+		r, seen, poll = request{Key: Key{Server: s.name}}, watched.Observation, watched.Poll
+	} else if ok {
+		r.branch = watched.Branch // who watches it may share the answer, and is allowed that branch
 	}
-	if ok && watched.Confirmed {
-		v.Observation, v.Poll = watched.Observation, watched.Poll
-		request = pollRequest{target: target{kind: targetHealth}}
+	a := &answer{Poll: missedPoll(c.opts.Now()), sent: true, err: context.DeadlineExceeded}
+	if answered, _ := s.poll(ctx, single, r); len(answered) > 0 {
+		a = &answered[0].answer
 	}
-	c.probe(ctx, s, request, &v, &server)
-	v.now, v.client = c.now(), s.client()
-	v.StartedAt, _ = lakefs.StartTime(key.ID)
-	v.State = stateOf(v.Observation, v.NoProgressAfter, v.ExpectedObjects)
-	return &Snapshot{At: v.now, Servers: []ServerView{server}, Imports: []ImportView{v}, finishedFor: math.MaxInt64}
-}
-
-// probe sends the request of a probe of v, and notes in server whether lakeFS
-// answered.
-func (c *Collector) probe(ctx context.Context, s *polledServer, r pollRequest, v *ImportView, server *ServerView) {
-	a := &pollAnswer{at: c.now(), result: resultTimeout, message: missedDeadline, sent: true, err: context.DeadlineExceeded}
-	if answers, _ := s.poll(ctx, single, r); len(answers) > 0 {
-		a = answers[0]
+	if r.Key == key {
+		seen, poll = seen.after(a.Poll, a.status), a.Poll
 	}
+	server, now := s.view(), c.opts.Now()
 	server.Up = a.fromLakeFS() || !a.sent // a pause is lakeFS's own wish
-	if r.kind != targetImport {
-		return
-	}
-	v.Poll = a.poll()
-	switch a.result {
-	case resultSuccess:
-		v.Observation = v.withStatus(a.status, a.at)
-	case resultNotFound:
-		v.Observation = v.withNotFound(a.at)
-	default: // nothing was learned about the import
-	}
+	imp := &Import{Key: key, Branch: branch, NoProgressAfter: DefaultNoProgressAfter}
+	v := newImportView(imp, seen, now, s.client())
+	v.Poll, v.block = poll, importBlock(imp)
+	return &Snapshot{At: now, Servers: []ServerView{server}, Imports: []ImportView{v}, finishedFor: math.MaxInt64}
 }
 
 // Register watches an import from now on, until it is unregistered or has been
@@ -424,8 +374,8 @@ func (c *Collector) Register(ctx context.Context, imp Import) (created bool, err
 	if c.server(imp.Server) == nil {
 		return false, &RefusedError{Invalid, fmt.Sprintf("server %q is not configured", imp.Server)}
 	}
-	if d := c.watch.find(imp.Key); d != nil && imp.Branch == lakefs.UnknownBranch {
-		imp.Branch = d.Branch
+	if v, ok := c.Watched(imp.Key); ok && imp.Branch == lakefs.UnknownBranch {
+		imp.Branch = v.Branch
 	}
 	return c.persist.register(ctx, imp)
 }
@@ -445,61 +395,65 @@ func (c *Collector) Unregister(ctx context.Context, key Key) error {
 // server that is not configured any more is known as long as imports of it are
 // watched.
 func (c *Collector) ServerName(name string) (string, error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	names := slices.Sorted(maps.Keys(c.servers))
+	var names []string
+	for _, s := range c.allServers() {
+		names = append(names, s.name)
+	}
 	switch {
 	case name == "" && len(names) == 1:
 		return names[0], nil
 	case name == "":
 		return "", fmt.Errorf("server is missing: must be one of %q", names)
-	case c.servers[name] == nil && !c.watch.hasServer(name):
+	case !slices.Contains(names, name) && !c.watch.hasServer(name):
 		return "", fmt.Errorf("server %q is not configured: must be one of %q", name, names)
 	}
 	return name, nil
 }
 
 // server returns a configured server, or nil.
-func (c *Collector) server(name string) *polledServer {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
+func (c *Collector) server(name string) *server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.servers[name]
 }
 
 // allServers returns the servers, by name.
-func (c *Collector) allServers() []*polledServer {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return slices.SortedFunc(maps.Values(c.servers), func(a, b *polledServer) int { return cmp.Compare(a.name, b.name) })
+func (c *Collector) allServers() []*server {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.SortedFunc(maps.Values(c.servers), func(a, b *server) int { return cmp.Compare(a.name, b.name) })
 }
 
-// view returns how the server stands.
-func (s *polledServer) view() ServerView {
-	v := s.serverStatus.view()
-	v.Name, v.URL, v.PausedUntil, v.Discovery = s.name, s.client().EndpointURL(), s.pause().UTC(), s.discoverer.view()
-	return v
+// expiryTime returns the time by which the retention is judged: the exporter's
+// clock or, if that is ahead, lakeFS's. It returns false until lakeFS has told
+// its own, so that a start with a wrong clock removes nothing.
+func (c *Collector) expiryTime() (now time.Time, ok bool) {
+	now = c.opts.Now()
+	behind := time.Duration(0)
+	for _, s := range c.allServers() {
+		v := s.view()
+		behind, ok = min(behind, v.ClockSkew), ok || v.ClockSkewKnown
+	}
+	return now.Add(behind), ok
 }
 
 // Snapshot returns how everything stands as far as is known.
 func (c *Collector) Snapshot() *Snapshot {
-	servers := c.allServers()
-	clients := make(map[string]*lakefs.Client, len(servers))
-	views := make([]ServerView, len(servers))
-	for i, s := range servers {
-		views[i], clients[s.name] = s.view(), s.client()
-	}
-	c.mu.RLock()
-	fileErrors := c.fileErrors
-	c.mu.RUnlock()
-	now := c.now()
-	return &Snapshot{
+	now := c.opts.Now()
+	s := &Snapshot{
 		At:           now,
-		Servers:      views,
-		Imports:      c.watch.views(now, clients),
 		Repositories: c.repositories.views(),
-		FileErrors:   fileErrors,
 		Storage:      c.persist.failure(),
-		finishedFor:  c.finishedFor,
-		totalShards:  int(max(c.shard.Total, 1)), //nolint:gosec // G115: nobody has so many
+		finishedFor:  c.opts.FinishedFor,
+		totalShards:  int(max(c.opts.Shard.Total, 1)), //nolint:gosec // G115: nobody has so many
 	}
+	clients := map[string]*lakefs.Client{}
+	for _, server := range c.allServers() {
+		s.Servers, clients[server.name] = append(s.Servers, server.view()), server.client()
+	}
+	s.Imports = c.watch.views(now, clients)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.FileErrors = c.fileErrors
+	return s
 }

@@ -1,8 +1,6 @@
 package collector
 
 import (
-	"maps"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,9 +19,6 @@ type counters struct {
 	finishedImports *prometheus.CounterVec
 	ingestedObjects *prometheus.CounterVec
 	duration        *prometheus.HistogramVec
-
-	mu           sync.Mutex
-	repositories map[[2]string]bool // server and repository with series
 }
 
 // native are the options of a histogram that is a native one too.
@@ -68,81 +63,56 @@ func newCounters(reg prometheus.Registerer) *counters {
 			Help:    "Time from start to finish of the imports that succeeded while they were watched.",
 			Buckets: []float64{60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 43200, 86400},
 		}), repository),
-		repositories: map[[2]string]bool{},
 	}
 }
 
-var outcomes = map[lakefs.Outcome]string{
-	lakefs.Succeeded: "succeeded",
-	lakefs.Failed:    "failed",
-	lakefs.Canceled:  "canceled",
+// addRepository makes every series of a repository exist from the start, so that
+// its first increase is seen.
+func (c *counters) addRepository(server, repository string) {
+	for _, state := range ended {
+		c.finishedImports.WithLabelValues(server, repository, string(state))
+	}
+	c.ingestedObjects.WithLabelValues(server, repository)
+	c.duration.WithLabelValues(server, repository)
 }
 
-// watched implements importCounters: every counter of a repository exists from
-// the start, so that its first increase is seen.
-func (m *counters) watched(server, repository string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	name := [2]string{server, repository}
-	if m.repositories[name] {
+// finished counts an import that has finished.
+func (c *counters) finished(key Key, o *Observation) {
+	c.finishedImports.WithLabelValues(key.Server, key.Repository, string(ended[o.Outcome])).Inc()
+	if o.Outcome != lakefs.Succeeded {
 		return
 	}
-	m.repositories[name] = true
-	for _, outcome := range outcomes {
-		m.finishedImports.WithLabelValues(server, repository, outcome)
-	}
-	m.ingestedObjects.WithLabelValues(server, repository)
-	m.duration.WithLabelValues(server, repository)
-}
-
-// finished implements importCounters.
-func (m *counters) finished(server, repository string, outcome lakefs.Outcome, objects int64, took time.Duration) {
-	m.finishedImports.WithLabelValues(server, repository, outcomes[outcome]).Inc()
-	if outcome != lakefs.Succeeded {
-		return
-	}
-	m.ingestedObjects.WithLabelValues(server, repository).Add(float64(objects))
-	if took >= 0 {
-		m.duration.WithLabelValues(server, repository).Observe(took.Seconds())
+	c.ingestedObjects.WithLabelValues(key.Server, key.Repository).Add(float64(o.IngestedObjects))
+	if took, ok := o.duration(key.ID); ok {
+		c.duration.WithLabelValues(key.Server, key.Repository).Observe(took.Seconds())
 	}
 }
 
 // addServer makes every series of a server exist from the start. It returns a
 // function that counts a request which took d.
-func (m *counters) addServer(name string) (polled func(d time.Duration, result Result)) {
-	duration, polls := m.pollDuration.WithLabelValues(name), map[Result]prometheus.Counter{}
+func (c *counters) addServer(name string) (polled func(d time.Duration, result Result)) {
+	duration, polls := c.pollDuration.WithLabelValues(name), map[Result]prometheus.Counter{}
 	for _, result := range results() {
-		polls[result] = m.polls.WithLabelValues(name, string(result))
+		polls[result] = c.polls.WithLabelValues(name, string(result))
 	}
 	return func(d time.Duration, result Result) {
 		polls[result].Inc()
-		if result != Result(lakefs.Credentials.String()) { // nothing was sent
+		if result != Result(lakefs.Credentials) { // nothing was sent
 			duration.Observe(d.Seconds())
 		}
 	}
 }
 
-// addDiscovery makes the series of a server's discovery exist from the start. It
-// returns a function that counts a refresh.
-func (m *counters) addDiscovery(server string) (refreshed func(err error)) {
-	failed, succeeded := m.refreshes.WithLabelValues(server, "error"), m.refreshes.WithLabelValues(server, "success")
-	return func(err error) {
-		if err != nil {
-			failed.Inc()
-		} else {
-			succeeded.Inc()
-		}
-	}
+// addDiscovery makes the series of a server's discovery exist from the start,
+// and returns them.
+func (c *counters) addDiscovery(server string) (succeeded, failed prometheus.Counter) {
+	return c.refreshes.WithLabelValues(server, "success"), c.refreshes.WithLabelValues(server, "error")
 }
 
-func (m *counters) removeServer(name string) {
-	server := prometheus.Labels{"server": name}
+func (c *counters) removeServer(name string) {
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.pollDuration, m.polls, m.refreshes, m.finishedImports, m.ingestedObjects, m.duration} {
-		vec.DeletePartialMatch(server)
+	}{c.pollDuration, c.polls, c.refreshes, c.finishedImports, c.ingestedObjects, c.duration} {
+		vec.DeletePartialMatch(prometheus.Labels{"server": name})
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	maps.DeleteFunc(m.repositories, func(r [2]string, _ bool) bool { return r[0] == name })
 }

@@ -20,26 +20,15 @@ type Discovery interface {
 	Describe(repository, id string) (Import, bool)
 }
 
-// DiscoveryView is how the discovery of a server stands.
-type DiscoveryView struct {
-	// LastSuccess is when a refresh last succeeded; zero if none did.
-	LastSuccess time.Time
-	// Found is how many imports it found, and Dropped how many it left out
-	// because there are too many.
-	Found, Dropped int
-	// Error is why the newest refresh failed; empty if it did not.
-	Error string
-}
-
 // discoverer keeps what a server's Discovery finds watched, beside the scrapes.
 type discoverer struct {
-	now    func() time.Time
-	logger log.Logger
-	// add makes the metrics of a discovery, and returns what counts a refresh.
-	add func() (refreshed func(err error))
-	// found is told what a refresh found; d is nil if there is no Discovery any
-	// more.
-	found func(d Discovery, found []Import)
+	now      func() time.Time
+	logger   log.Logger
+	counters *counters
+	server   string
+	// found is told what a refresh found, and returns how many of that are watched
+	// only from now on; d is nil if there is no Discovery any more.
+	found func(d Discovery, found []Import) (added int)
 
 	mu   sync.Mutex
 	stop context.CancelFunc // ends what runs; nil if nothing does
@@ -66,9 +55,13 @@ func (r *discoverer) apply(d Discovery) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	refreshed := r.add()
+	succeeded, failed := r.counters.addDiscovery(r.server)
 	go d.Run(ctx, func(found []Import, dropped int, err error) {
-		refreshed(err)
+		if err != nil {
+			failed.Inc()
+		} else {
+			succeeded.Inc()
+		}
 		r.take(ctx, d, found, dropped, err)
 	})
 }
@@ -98,13 +91,13 @@ func (r *discoverer) take(ctx context.Context, d Discovery, found []Import, drop
 		return
 	}
 	r.last = DiscoveryView{LastSuccess: r.now(), Found: len(found), Dropped: dropped}
-	if before.Error != "" || before.LastSuccess.IsZero() {
-		level.Info(r.logger).Log("msg", "Discovery succeeded", "imports", len(found))
+	added := r.found(d, found)
+	if added > 0 || before.Error != "" || before.LastSuccess.IsZero() {
+		level.Info(r.logger).Log("msg", "Discovered imports", "new", added, "all", len(found))
 	}
 	if dropped > 0 && before.Dropped == 0 {
 		level.Warn(r.logger).Log("msg", "Discovery left out the oldest imports: see max_imports", "imports", len(found), "dropped", dropped)
 	}
-	r.found(d, found)
 }
 
 // view returns how the discovery stands; nil if there is none.

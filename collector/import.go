@@ -11,11 +11,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-kit/log"
+
 	"lakefs_import_exporter/lakefs"
 )
 
-// DefaultNoProgressAfter is the NoProgressAfter of an import that is not
-// configured with one.
+// DefaultNoProgressAfter is the NoProgressAfter of an import that has none of
+// its own.
 const DefaultNoProgressAfter = 30 * time.Minute
 
 // Key identifies an import as lakeFS does: by repository and ID. What is
@@ -23,11 +25,12 @@ const DefaultNoProgressAfter = 30 * time.Minute
 type Key struct{ Server, Repository, ID string }
 
 func compareKeys(a, b Key) int {
-	return cmp.Or(
-		cmp.Compare(a.Server, b.Server),
-		cmp.Compare(a.Repository, b.Repository),
-		cmp.Compare(a.ID, b.ID),
-	)
+	return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.ID, b.ID))
+}
+
+// logger returns l with the name of the import.
+func (k Key) logger(l log.Logger) log.Logger {
+	return log.With(l, "server", k.Server, "repository", k.Repository, "import_id", k.ID)
 }
 
 // Import is an import to watch. Callers validate it before they hand it to this
@@ -72,11 +75,19 @@ func (i *Import) Validate() error {
 	return ValidateLabels(i.Labels)
 }
 
-// equal reports whether a and b are the same in everything.
+// equal reports whether i and other are the same in everything.
 func (i *Import) equal(other *Import) bool {
 	return i.Key == other.Key && i.Branch == other.Branch && i.ExpectedObjects == other.ExpectedObjects &&
 		i.NoProgressAfter == other.NoProgressAfter && i.MaxDuration == other.MaxDuration &&
 		maps.Equal(i.Labels, other.Labels)
+}
+
+// labelBytes returns how long the labels are.
+func (i *Import) labelBytes() (n int) {
+	for name, value := range i.Labels {
+		n += len(name) + len(value)
+	}
+	return n
 }
 
 // reservedLabels have a meaning in our series, in Prometheus or in Alertmanager.
@@ -106,13 +117,6 @@ func ValidateLabels(labels map[string]string) error {
 	return nil
 }
 
-// Registration is an import that was registered with the API.
-type Registration struct {
-	Import
-	// At is when it was first registered, by the exporter's clock.
-	At time.Time
-}
-
 // Origin is where an import to watch comes from: a value of the label "source".
 type Origin string
 
@@ -126,4 +130,11 @@ const (
 
 // origins are in order of precedence: where several name the same import, the
 // first wins.
-var origins = []Origin{FromConfig, FromFile, FromAPI, FromDiscovery}
+var origins = [...]Origin{wantedByConfig: FromConfig, wantedByFile: FromFile, wantedByAPI: FromAPI, wantedByDiscovery: FromDiscovery}
+
+const (
+	wantedByConfig = iota
+	wantedByFile
+	wantedByAPI
+	wantedByDiscovery
+)

@@ -254,7 +254,7 @@ func (s *Snapshot) countOrigins() []countView {
 		counts[s.Imports[i].Origin]++
 	}
 	var views []countView
-	for _, origin := range slices.Sorted(slices.Values(origins)) {
+	for _, origin := range slices.Sorted(slices.Values(origins[:])) {
 		views = append(views, countView{counts[origin], []seriesLabel{{"source", string(origin)}}})
 	}
 	return views

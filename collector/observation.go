@@ -50,11 +50,8 @@ type Observation struct {
 	Counted bool
 }
 
-// Observed is what is known of an import.
-type Observed struct {
-	Key
-	Observation
-}
+// unseen is the observation of an import that was never seen.
+var unseen = &Observation{}
 
 // Seen reports whether a status was ever received.
 func (o *Observation) Seen() bool { return !o.StatusAt.IsZero() }
@@ -93,6 +90,13 @@ func (o *Observation) heartbeatLost() bool {
 		(o.MovedAt.IsZero() || o.StatusAt.Sub(o.MovedAt) > heartbeatTimeout)
 }
 
+// duration returns how long a finished import took, by lakeFS's clock, and false
+// if its ID does not tell when it started.
+func (o *Observation) duration(id string) (time.Duration, bool) {
+	startedAt, ok := lakefs.StartTime(id)
+	return max(0, o.UpdateTime.Sub(startedAt)), ok
+}
+
 // finishedAt returns when a finished import finished, translated to the
 // exporter's clock.
 func (o *Observation) finishedAt() time.Time { return o.StatusAt.Add(-o.HeartbeatAge()) }
@@ -111,6 +115,18 @@ func (o *Observation) countable(started time.Time, retention time.Duration) bool
 	// Date is rounded down: an import that finished within a second of the
 	// start may have been counted before it.
 	return o.SeenUnfinished || o.finishedAt().Add(-time.Second).After(started)
+}
+
+// after returns o after a poll, with the status if it succeeded.
+func (o *Observation) after(p Poll, status *lakefs.ImportStatus) *Observation {
+	switch p.Result {
+	case resultSuccess:
+		return o.withStatus(status, p.At)
+	case resultNotFound:
+		return o.withNotFound(p.At)
+	default: // nothing was learned about the import
+		return o
+	}
 }
 
 // withStatus returns o after a status received at the time at.
@@ -169,6 +185,69 @@ func (o *Observation) withNotFound(at time.Time) *Observation {
 	return &next
 }
 
+// State is the state of an import in one word, for people and scripts.
+type State string
+
+// The states.
+const (
+	// Unknown: no status was ever received.
+	Unknown State = "unknown"
+	// Running: lakeFS is working on it.
+	Running State = "running"
+	// Stalled: the heartbeat had stopped when lakeFS last answered.
+	Stalled State = "stalled"
+	// Hung: the heartbeat is alive, but the count of objects has not grown for
+	// longer than NoProgressAfter; six times that once ExpectedObjects are
+	// reached, since that is the commit.
+	Hung State = "hung"
+	// Succeeded, Failed and Canceled: finished; the labels "outcome" too.
+	Succeeded State = "succeeded"
+	Failed    State = "failed"
+	Canceled  State = "canceled"
+	// Lost: was running with a live heartbeat, and lakeFS no longer knows it.
+	Lost State = "lost"
+	// NotFound: never seen, and lakeFS does not know it.
+	NotFound State = "not_found"
+)
+
+// States returns every state: those that need a person first, those that need
+// nobody last.
+func States() []State {
+	return []State{Stalled, Lost, Failed, Hung, NotFound, Unknown, Running, Canceled, Succeeded}
+}
+
+// commitFactor is how many times longer than NoProgressAfter the count may stay
+// the same when all expected objects are there.
+const commitFactor = 6
+
+// ended are the states of finished imports.
+var ended = map[lakefs.Outcome]State{lakefs.Succeeded: Succeeded, lakefs.Failed: Failed, lakefs.Canceled: Canceled}
+
+// state depends on what was seen, not on what time it is: nothing changes while
+// lakeFS cannot be asked.
+func (o *Observation) state(imp *Import) State {
+	switch {
+	case o.Finished():
+		return ended[o.Outcome]
+	case !o.Seen() && o.NotFoundSince.IsZero():
+		return Unknown
+	case !o.Seen():
+		return NotFound
+	case o.heartbeatLost(): // also when lakeFS has forgotten it since: it had died long before
+		return Stalled
+	case !o.NotFoundSince.IsZero():
+		return Lost
+	}
+	unchanged := o.StatusAt.Sub(o.ProgressAt)
+	if imp.ExpectedObjects > 0 && o.IngestedObjects >= imp.ExpectedObjects {
+		unchanged /= commitFactor
+	}
+	if unchanged > imp.NoProgressAfter {
+		return Hung
+	}
+	return Running
+}
+
 // oneLine makes text of a server fit for a label: runs of white space and
 // control characters become one space, invalid UTF-8 is replaced, and text over
 // 256 bytes is truncated, with an ellipsis to show it.
@@ -223,6 +302,34 @@ type Poll struct {
 	At     time.Time
 	// Message says why there is no status; empty if there is one.
 	Message string
+}
+
+// polled is how the polls of something that is watched ended.
+type polled struct {
+	poll Poll
+	// at is when the newest request ended: the longest ago is polled first.
+	at time.Time
+}
+
+// record remembers how a poll ended, and returns whether it did: one that ended
+// before, with again set, is of use only to what was not watched then.
+func (p *polled) record(poll Poll, again bool) bool {
+	if again && !p.poll.At.IsZero() {
+		return false
+	}
+	p.poll = poll
+	if poll.Result != resultRateLimited { // which says nothing about what was polled
+		p.at = poll.At
+	}
+	return true
+}
+
+// skip remembers that a scrape which began at the time begin could not wait for
+// the poll, unless there was one since.
+func (p *polled) skip(begin time.Time, poll Poll) {
+	if p.poll.At.Before(begin) {
+		p.poll = poll
+	}
 }
 
 // sample is the count of an import at one time, for its throughput.

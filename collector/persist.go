@@ -20,6 +20,49 @@ const (
 	closeTimeout = 5 * time.Second
 )
 
+// Store is durable memory. Its methods are called by several goroutines at
+// once, and never with a lock held that a scrape waits for. They may block as
+// long as the disk does.
+type Store interface {
+	// Load returns everything that is stored. It is called once, before Update.
+	Load() (Stored, error)
+	// Update makes all of the changes or none of them, in one transaction. They
+	// are durable when it returns without an error.
+	Update(Changes) error
+}
+
+// Registration is an import that was registered with the API.
+type Registration struct {
+	Import
+	// At is when it was first registered, by the exporter's clock.
+	At time.Time
+}
+
+// Observed is what is known of an import.
+type Observed struct {
+	Key
+	Observation
+}
+
+// Stored is the content of a Store.
+type Stored struct {
+	Registrations []Registration
+	Observations  []Observed
+	// Skipped are entries that cannot be used, such as one with a label that
+	// has become reserved since; each is an error that names it.
+	Skipped []error
+}
+
+// Changes are changes to a Store. Putting replaces an entry with the same Key;
+// deleting does nothing where there is none. Deletions come first.
+type Changes struct {
+	PutRegistrations    []Registration
+	DeleteRegistrations []Key
+	// PutObservations are sorted by Key.
+	PutObservations    []Observed
+	DeleteObservations []Key
+}
+
 // Refusal is why an import cannot be registered or unregistered.
 type Refusal uint8
 
@@ -51,7 +94,7 @@ var (
 type persister struct {
 	store         Store
 	now           func() time.Time
-	retention     time.Duration
+	expiryTime    func() (time.Time, bool) // see Collector.expiryTime
 	maxRegistered int
 	watch         *watchlist
 	logger        log.Logger
@@ -105,9 +148,9 @@ func (p *persister) run() {
 	for {
 		select {
 		case <-p.wake:
-			_ = p.save(false) // tried again
+			p.save(false)
 		case <-p.stop:
-			_ = p.save(true)
+			p.save(true)
 			return
 		}
 	}
@@ -132,41 +175,39 @@ func (p *persister) close() error {
 
 // save stores what was seen of finished imports, and once in a while, or if all
 // is set, of all. It then removes what is of no more use.
-func (p *persister) save(all bool) error {
+func (p *persister) save(all bool) {
 	p.registering <- struct{}{}
 	defer func() { <-p.registering }()
 	now := p.now()
 	age := now.Sub(p.saved)
 	all = all || age < 0 || age >= saveInterval
-	if unsaved := p.watch.unsaved(all); len(unsaved) > 0 {
-		if err := p.update(fmt.Sprintf("storing what was seen of %d imports", len(unsaved)), Changes{PutObservations: unsaved}); err != nil {
-			return err
+	if unsaved := p.watch.notStored(all); len(unsaved) > 0 {
+		if p.update(fmt.Sprintf("storing what was seen of %d imports", len(unsaved)), Changes{PutObservations: unsaved}) != nil {
+			return // which is counted and logged; it is tried again
 		}
-		p.watch.saved(unsaved)
+		p.watch.stored(unsaved)
 	}
-	if !all {
-		return nil
+	if all {
+		p.saved = now
+		p.removeExpired()
 	}
-	p.saved = now
-	return p.removeOutdated(now)
 }
 
-func (p *persister) removeOutdated(now time.Time) error {
-	registered, departed := p.watch.outdated(now, p.retention)
-	expired := slices.Concat(departed, registered)
-	if len(expired) == 0 {
-		return nil
+func (p *persister) removeExpired() {
+	now, ok := p.expiryTime()
+	if !ok {
+		return
 	}
-	doing := fmt.Sprintf("removing %d imports whose retention has expired", len(expired))
-	if err := p.update(doing, Changes{DeleteRegistrations: registered, DeleteObservations: expired}); err != nil {
-		return err
+	registered, remembered := p.watch.expired(now)
+	expired := slices.Concat(registered, remembered)
+	if len(expired) == 0 || p.update(fmt.Sprintf("removing %d imports whose retention has expired", len(expired)),
+		Changes{DeleteRegistrations: expired, DeleteObservations: expired}) != nil {
+		return
 	}
+	p.watch.remove(expired, true)
 	for _, key := range registered {
-		level.Info(p.logger).Log("msg", "Removed registered import: retention expired", "server", key.Server, "repository", key.Repository, "import_id", key.ID)
+		level.Info(key.logger(p.logger)).Log("msg", "Removed registered import: retention expired")
 	}
-	p.watch.unregister(registered)
-	p.watch.forget(expired)
-	return nil
 }
 
 // update changes the Store. It counts every failure, and logs once for as long
@@ -207,32 +248,36 @@ func (p *persister) failure() *StorageFailure {
 // register stores imp and then watches it.
 func (p *persister) register(ctx context.Context, imp Import) (created bool, err error) {
 	return p.change(ctx, func() (bool, error) {
-		old, all := p.watch.registration(imp.Key)
-		r := &Registration{Import: imp, At: p.now()}
-		if old != nil {
-			r.At = old.At
-		} else if all >= p.maxRegistered {
-			return false, &RefusedError{Conflict, fmt.Sprintf("import limit reached (%d, see --web.max-imports)", p.maxRegistered)}
-		}
-		if err := p.update("storing import "+imp.Ref().String(), Changes{PutRegistrations: []Registration{*r}}); err != nil {
+		r, err := p.watch.registration(imp, p.maxRegistered)
+		if err != nil {
 			return false, err
 		}
-		return p.watch.register(r), nil
+		if err := p.update("storing import "+imp.Ref().String(), Changes{PutRegistrations: []Registration{r}}); err != nil {
+			return false, err
+		}
+		created := p.watch.register(&r)
+		if created {
+			level.Info(imp.logger(p.logger)).Log("msg", "Registered import", "branch", imp.Branch)
+		}
+		return created, nil
 	})
 }
 
 // unregister removes an import from the Store and then from the watchlist.
 func (p *persister) unregister(ctx context.Context, key Key) error {
 	_, err := p.change(ctx, func() (bool, error) {
-		d := p.watch.find(key)
-		if d != nil && d.origin != FromAPI {
-			return false, &RefusedError{Conflict, fmt.Sprintf("import %s %s", d.Ref(), notRegistered[d.origin])}
+		v, watched := p.watch.view(key, time.Time{}, nil)
+		if watched && v.Origin != FromAPI {
+			return false, &RefusedError{Conflict, fmt.Sprintf("import %s %s", v.Ref(), notRegistered[v.Origin])}
 		}
 		keys := []Key{key}
 		if err := p.update("removing import "+key.ID, Changes{DeleteRegistrations: keys, DeleteObservations: keys}); err != nil {
 			return false, err
 		}
-		p.watch.unregister(keys)
+		p.watch.remove(keys, false)
+		if watched {
+			level.Info(key.logger(p.logger)).Log("msg", "Unregistered import")
+		}
 		return true, nil
 	})
 	return err

@@ -278,9 +278,11 @@ func TestRetention(t *testing.T) {
 		leaves time.Duration // after it was registered
 	}{
 		{name: "finished", script: &lakefstest.Script{}, leaves: 24*time.Hour + time.Minute},
-		{name: "never found", leaves: 24*time.Hour + time.Minute},
+		{name: "never found", leaves: 24*time.Hour + 59*time.Second},
 		{name: "lost", script: &endless, later: func(w *world, ref lakefs.Ref) { w.lakeFS.Forget(ref) }, leaves: 25*time.Hour + time.Minute},
-		{name: "no status for long", script: &endless, later: func(w *world, _ lakefs.Ref) { w.lakeFS.Close() }, leaves: 7*24*time.Hour + time.Minute},
+		{name: "no status for long", script: &endless, later: func(w *world, _ lakefs.Ref) {
+			w.lakeFS.Inject(lakefstest.Statuses, lakefstest.Fault{Status: 401, Body: lakefstest.Message("error authenticating request")})
+		}, leaves: 7*24*time.Hour + time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			store := newFakeStore()
@@ -292,7 +294,8 @@ func TestRetention(t *testing.T) {
 			}
 			key := w.register(newImport(ref))
 			registered := w.clock.Now()
-			w.after(time.Minute)
+			w.after(59 * time.Second)
+			w.after(time.Second)
 			w.advance(time.Hour)
 			if tc.later != nil {
 				tc.later(w, ref)
@@ -300,9 +303,11 @@ func TestRetention(t *testing.T) {
 			}
 			w.restart(store)
 			w.advance(registered.Add(tc.leaves - time.Millisecond).Sub(w.clock.Now()))
+			w.scrape()
 			w.restart(store)
 			w.watched(key)
 			w.advance(time.Millisecond)
+			w.scrape()
 			w.restart(store)
 			if _, ok := w.collector.Watched(key); ok {
 				t.Error("still watched")
@@ -346,7 +351,7 @@ func TestDepartedImports(t *testing.T) {
 		t.Errorf("after a restart: %s", v.State)
 	}
 	apply(without)
-	w.advance(24 * time.Hour)
+	w.after(24 * time.Hour)
 	w.restart(store)
 	if _, observations := store.size(); observations != 0 {
 		t.Error("a day later it is still stored")
@@ -398,7 +403,7 @@ func TestStorageFails(t *testing.T) {
 		t.Error("not stored when there was room again")
 	}
 	equal(t, "errors", map[string]float64{"": 5}, w.counts("lakefs_import_exporter_storage_errors_total", ""))
-	equal(t, "log", []string{"error", "info"}, w.failures())
+	equal(t, "log", []string{"error", "info"}, w.logged("Writing to the storage"))
 }
 
 // A disk that does not answer delays nobody, and memory and disk agree when it
@@ -447,15 +452,24 @@ func TestCloseWithHangingStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFakeStore()
 		block := make(chan struct{})
-		store.observations[keyOf(unknownRef)] = collector.Observation{StatusAt: time.Now().Add(-time.Hour * 1e5)}
 		c, err := collector.New(collector.Options{
-			Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(), Store: store, Retention: time.Hour,
+			Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(), Store: store, MaxRegistered: 1,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
+		client, err := lakefs.NewClient(lakefs.ClientConfig{EndpointURL: "http://localhost"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Apply(collector.Config{Servers: []collector.Server{{Name: "prod", Client: client}}})
 		store.set(nil, block)
 		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Register(ctx, newImport(unknownRef)); !errors.Is(err, collector.ErrStorageTimeout) {
+			t.Errorf("registering: %v", err)
+		}
 		if err := c.Close(); !errors.Is(err, collector.ErrStorageTimeout) || time.Since(start) > 10*time.Second {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}

@@ -1,8 +1,11 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,8 +25,11 @@ const (
 	maxPause     = 5 * time.Minute
 )
 
-// missedDeadline is the message of a poll that a scrape could not wait for.
+// missedDeadline is the message of missedPoll.
 const missedDeadline = "no answer before the scrape's deadline"
+
+// missedPoll is a poll that could not be waited for, at the time at.
+func missedPoll(at time.Time) Poll { return Poll{resultTimeout, at, missedDeadline} }
 
 // Server is a lakeFS server to poll.
 type Server struct {
@@ -38,82 +44,42 @@ type Server struct {
 	Discovery Discovery
 }
 
-// target is something to ask a server for.
-type target struct {
-	kind           targetKind
-	repository, id string
+// request is what to ask a server for: the status of an import, or without an ID
+// the newest import of a repository, or without that its health.
+type request struct {
+	Key
+	branch string // any will do for lakeFS; its access rights may differ
 }
 
-type targetKind uint8
-
-const (
-	targetHealth targetKind = iota
-	targetRepository
-	targetImport
-)
-
-// String names t in the log.
-func (t target) String() string {
-	switch t.kind {
-	case targetHealth:
-		return "health check"
-	case targetRepository:
-		return t.repository
-	default:
-		return t.repository + "/" + t.id
-	}
-}
-
-// pollRequest is a target, and how to ask for it.
-type pollRequest struct {
-	target
-	branch string // any branch will do for lakeFS; its access rights may differ
-}
-
-func importRequest(ref lakefs.Ref) pollRequest {
-	return pollRequest{target{targetImport, ref.Repository, ref.ID}, ref.Branch}
-}
-
-// pollAnswer is how a request ended.
-type pollAnswer struct {
-	kind   targetKind
-	at     time.Time
-	result Result
-	// message says why there is no status.
-	message string
-	// sent is false if no request was sent, because of a pause.
-	sent   bool
-	status *lakefs.ImportStatus
-	// lastImport is that of a repository; zero if there was none.
-	lastImport time.Time
-	date       time.Time // lakeFS's clock; zero if it is not known
+// answer is how a request ended.
+type answer struct {
+	Poll
+	sent       bool                 // false if no request was sent, because of a pause
+	status     *lakefs.ImportStatus // of an import
+	lastImport time.Time            // of a repository; zero if there was none
+	date       time.Time            // lakeFS's clock; zero if it is not known
 	err        error
 }
 
 // fromLakeFS reports whether lakeFS itself gave the answer.
-func (a *pollAnswer) fromLakeFS() bool {
+func (a *answer) fromLakeFS() bool {
 	var lerr *lakefs.Error
 	return a.sent && (a.err == nil || errors.As(a.err, &lerr) && lerr.FromLakeFS())
 }
 
-// poll returns a as the newest poll of its target.
-func (a *pollAnswer) poll() Poll {
-	return Poll{Result: a.result, At: a.at, Message: a.message}
-}
-
 // interrupted reports whether the request ended because the server was removed:
 // nothing was learned.
-func (a *pollAnswer) interrupted() bool { return errors.Is(a.err, context.Canceled) }
+func (a *answer) interrupted() bool { return errors.Is(a.err, context.Canceled) }
 
 // call is one request, shared by all who need its answer. It is guarded by its
 // poller's lock until it is done, and does not change afterwards.
 type call struct {
-	pollRequest
+	request
 	waiters []*wait // while it is not done
 	lane    lane    // that it was taken from
 	started bool
 	done    bool
-	answer  pollAnswer
+	answer  answer
 }
 
 // lane is a queue of calls. Those that somebody waits for alone and those of
@@ -133,8 +99,8 @@ type wait struct {
 	done    chan struct{} // closed when pending is 0
 }
 
-// poller sends the requests to one lakeFS server: never two for the same target
-// at once, nor within a second of the last one, and no more at once than the
+// poller sends the requests to one lakeFS server: never two for the same Key at
+// once, nor within a second of the last one, and no more at once than the
 // server's limit. A request that was sent goes on when nobody waits for it any
 // more, until its own timeout.
 type poller struct {
@@ -144,14 +110,15 @@ type poller struct {
 	polled func(time.Duration, Result)
 	// record is told how every request ended, and with again set of an answer
 	// that is shared after the end.
-	record func(t target, a *pollAnswer, again bool)
+	record func(key Key, a *answer, again bool)
 
 	mu          sync.Mutex
 	settings    Server
 	ctx         context.Context // of all requests; done when the server is removed
 	cancel      context.CancelFunc
-	calls       map[target]*call // in flight or queued, or done less than a second ago
-	finished    []*call          // in the order in which they ended
+	calls       map[Key]*call // in flight or queued, or done less than a second ago
+	finished    []*call       // in the order in which they ended
+	expiry      *time.Timer   // of the answers; nil if there are none
 	queues      [lanes][]*call
 	next        lane
 	busy        [lanes]int // calls in flight, by lane
@@ -164,8 +131,8 @@ type poller struct {
 	timeoutFrom time.Time
 }
 
-func newPoller(settings Server) *poller {
-	p := &poller{settings: settings, calls: map[target]*call{}}
+func newPoller(settings Server, now func() time.Time, logger log.Logger, polled func(time.Duration, Result), record func(Key, *answer, bool)) *poller {
+	p := &poller{settings: settings, now: now, logger: logger, polled: polled, record: record, calls: map[Key]*call{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -205,36 +172,34 @@ func (p *poller) pause() time.Time {
 }
 
 // poll asks for requests and waits until all are answered, or else until ctx is
-// done. It returns the answers, and the targets that there is none for.
-func (p *poller) poll(ctx context.Context, l lane, requests ...pollRequest) (answers []*pollAnswer, missed []target) {
+// done. It returns the calls with an answer, and those missing one.
+func (p *poller) poll(ctx context.Context, l lane, requests ...request) (answered []*call, missed []Key) {
 	w := p.join(l, requests)
 	select {
 	case <-w.done:
-	default:
-		select {
-		case <-w.done:
-		case <-ctx.Done():
-		}
+	case <-ctx.Done():
 	}
 	return p.leave(w)
 }
 
 // join makes or shares the calls that requests need.
-func (p *poller) join(l lane, requests []pollRequest) *wait {
-	w := &wait{calls: make([]*call, len(requests)), done: make(chan struct{})}
+func (p *poller) join(l lane, requests []request) *wait {
+	n := len(requests)
+	w := &wait{calls: make([]*call, n), done: make(chan struct{})}
+	fresh, waiters := make([]call, n), make([]*wait, n) // one allocation each for all calls
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := p.now()
-	p.expire(now)
+	p.expire()
 	for i, r := range requests {
-		c := p.calls[r.target]
+		c := p.calls[r.Key]
 		switch {
 		case c == nil:
-			c = &call{pollRequest: r}
-			p.calls[r.target] = c
+			c = &fresh[i]
+			c.request, c.waiters = r, waiters[i:i:i+1]
+			p.calls[r.Key] = c
 			p.queues[l] = append(p.queues[l], c)
 		case c.done:
-			p.record(c.target, &c.answer, true)
+			p.record(c.Key, &c.answer, true)
 		case l == single && !c.started:
 			// Before the scrape that queued it; there it is passed over.
 			p.queues[l] = append(p.queues[l], c)
@@ -256,71 +221,46 @@ func (p *poller) join(l lane, requests []pollRequest) *wait {
 }
 
 // leave ends the wait w.
-func (p *poller) leave(w *wait) (answers []*pollAnswer, missed []target) {
+func (p *poller) leave(w *wait) (answered []*call, missed []Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	answers = make([]*pollAnswer, 0, len(w.calls))
+	answered = make([]*call, 0, len(w.calls))
 	for _, c := range w.calls {
 		if c.done {
-			answers = append(answers, &c.answer)
+			answered = append(answered, c)
 			continue
 		}
-		missed = append(missed, c.target)
-		c.leave(w)
+		missed = append(missed, c.Key)
+		c.waiters = slices.DeleteFunc(c.waiters, func(other *wait) bool { return other == w })
 	}
-	return answers, missed
-}
-
-func (c *call) leave(w *wait) {
-	for i, other := range c.waiters {
-		if other == w {
-			last := len(c.waiters) - 1
-			c.waiters[i] = c.waiters[last]
-			c.waiters = c.waiters[:last]
-			return
-		}
-	}
+	return answered, missed
 }
 
 // work sends the requests in the queues until they are empty.
 func (p *poller) work() {
-	var c *call
-	for {
-		ctx, settings, pause := p.take(&c)
-		if c == nil {
-			return
-		}
-		if pause.IsZero() {
-			c.answer = p.ask(ctx, settings, c.pollRequest)
-		} else {
-			c.answer = pollAnswer{at: p.now(), result: resultRateLimited, message: "not polled: lakeFS answered with HTTP status 429; paused until " + pause.UTC().Format(time.RFC3339)}
-		}
-		if !c.answer.interrupted() {
-			p.record(c.target, &c.answer, false)
-		}
-	}
-}
-
-// take ends *c, if there is one, and replaces it by the next call, if any.
-func (p *poller) take(c **call) (ctx context.Context, settings Server, pause time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if *c != nil {
-		p.end(*c)
+	for p.workers <= p.settings.MaxConcurrentRequests { // which a reload may have lowered
+		c := p.dequeue()
+		if c == nil {
+			break
+		}
+		c.started = true
+		if now := p.now(); p.pausedUntil.After(now) {
+			c.answer.Poll = Poll{resultRateLimited, now, "not polled: lakeFS answered with HTTP status 429; paused until " + p.pausedUntil.UTC().Format(time.RFC3339)}
+			p.mu.Unlock()
+		} else {
+			ctx, client := p.context(), p.settings.Client
+			p.mu.Unlock()
+			p.ask(ctx, client, c)
+		}
+		if !c.answer.interrupted() {
+			p.record(c.Key, &c.answer, false)
+		}
+		p.mu.Lock()
+		p.end(c)
 	}
-	*c = nil
-	if p.workers <= p.settings.MaxConcurrentRequests { // which a reload may have lowered
-		*c = p.dequeue()
-	}
-	if *c == nil {
-		p.workers--
-		return nil, Server{}, time.Time{}
-	}
-	(*c).started = true
-	if now := p.now(); p.pausedUntil.After(now) {
-		pause = p.pausedUntil
-	}
-	return p.context(), p.settings, pause
+	p.workers--
 }
 
 // end hands the answer of c to those who wait for it, with the lock held.
@@ -335,14 +275,10 @@ func (p *poller) end(c *call) {
 	}
 	c.waiters = nil
 	p.finished = append(p.finished, c)
-	p.expire(p.now()) // not the time of the answer: others that ended later may be first
+	p.expire()
 	var lerr *lakefs.Error
 	if errors.As(c.answer.err, &lerr) && lerr.Kind == lakefs.RateLimited {
-		pause := lerr.RetryAfter
-		if pause == 0 {
-			pause = defaultPause
-		}
-		p.pausedUntil = c.answer.at.Add(min(pause, maxPause))
+		p.pausedUntil = c.answer.At.Add(min(cmp.Or(lerr.RetryAfter, defaultPause), maxPause))
 	}
 }
 
@@ -356,22 +292,17 @@ func (p *poller) dequeue() *call {
 		if !p.ready(p.next) {
 			return nil
 		}
-		queue := p.queues[p.next]
-		c := queue[0]
-		queue[0] = nil
-		if p.queues[p.next] = queue[1:]; len(queue) == 1 {
-			p.queues[p.next] = nil // and so its array
-		}
+		l := p.next
+		c := p.queues[l][0]
+		p.queues[l] = dropFirst(p.queues[l])
 		switch {
 		case c.started:
 		case len(c.waiters) == 0:
-			if p.calls[c.target] == c {
-				delete(p.calls, c.target)
-			}
+			p.forget(c)
 		default:
-			c.lane = p.next
-			p.busy[c.lane]++
-			p.next = (p.next + 1) % lanes
+			c.lane = l
+			p.busy[l]++
+			p.next = (l + 1) % lanes
 			return c
 		}
 	}
@@ -383,21 +314,45 @@ func (p *poller) ready(l lane) bool {
 	return len(p.queues[l]) > 0 && p.busy[l] < max(1, p.settings.MaxConcurrentRequests-1)
 }
 
-// expire drops the answers that are too old to be shared, with the lock held.
-func (p *poller) expire(now time.Time) {
+// forget makes c known to nobody, with the lock held.
+func (p *poller) forget(c *call) {
+	if p.calls[c.Key] == c {
+		delete(p.calls, c.Key)
+	}
+	if len(p.calls) == 0 {
+		p.calls = map[Key]*call{} // a map does not shrink
+	}
+}
+
+// dropFirst returns calls without the first, and lets go of their memory.
+func dropFirst(calls []*call) []*call {
+	calls[0] = nil
+	if len(calls) == 1 {
+		return nil
+	}
+	return calls[1:]
+}
+
+// expire drops the answers that are too old to be shared, with the lock held,
+// and has the others dropped in time.
+func (p *poller) expire() {
+	now := p.now() // not that of an answer: others that ended later may be first
 	for len(p.finished) > 0 {
 		c := p.finished[0]
 		// A clock that was set back must not make answers last.
-		if age := now.Sub(c.answer.at); age >= 0 && age < minPollInterval {
-			return
+		if age := now.Sub(c.answer.At); age >= 0 && age < minPollInterval {
+			break
 		}
-		if p.calls[c.target] == c {
-			delete(p.calls, c.target)
-		}
-		p.finished[0] = nil
-		if p.finished = p.finished[1:]; len(p.finished) == 0 {
-			p.finished = nil // and so its array
-		}
+		p.forget(c)
+		p.finished = dropFirst(p.finished)
+	}
+	if len(p.finished) > 0 && p.expiry == nil && p.ctx.Err() == nil {
+		p.expiry = time.AfterFunc(minPollInterval, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.expiry = nil
+			p.expire()
+		})
 	}
 }
 
@@ -415,36 +370,36 @@ func (p *poller) context() context.Context {
 	return p.timeout
 }
 
-// ask sends a request and returns the answer.
-func (p *poller) ask(ctx context.Context, settings Server, r pollRequest) pollAnswer {
-	a := pollAnswer{kind: r.kind, sent: true}
+// ask sends the request of c and sets its answer.
+func (p *poller) ask(ctx context.Context, client *lakefs.Client, c *call) {
+	a := &c.answer
+	a.sent = true
 	begin := time.Now() // for a duration: the real clock, which is monotonic
-	switch r.kind {
-	case targetHealth:
-		a.date, a.err = settings.Client.Healthcheck(ctx)
-	case targetRepository:
+	switch {
+	case c.Repository == "":
+		a.date, a.err = client.Healthcheck(ctx)
+	case c.ID == "":
 		var last lakefs.LastImport
-		last, a.err = settings.Client.LastImport(ctx, r.repository)
+		last, a.err = client.LastImport(ctx, c.Repository)
 		a.lastImport, a.date = last.At, last.Date
-	case targetImport:
-		a.status, a.err = settings.Client.ImportStatus(ctx, lakefs.Ref{Repository: r.repository, Branch: r.branch, ID: r.id})
+	default:
+		a.status, a.err = client.ImportStatus(ctx, lakefs.Ref{Repository: c.Repository, Branch: c.branch, ID: c.ID})
 		if a.err == nil {
 			a.date = a.status.Date
 		}
 	}
 	took := time.Since(begin)
-	a.at, a.result = p.now(), resultSuccess
+	a.At, a.Result = p.now(), resultSuccess
 	if a.err != nil {
+		a.Result = Result(lakefs.Connection)
 		var lerr *lakefs.Error
-		a.result = Result(lakefs.Connection.String())
 		if errors.As(a.err, &lerr) {
-			a.result, a.date = Result(lerr.Kind.String()), lerr.Date
+			a.Result, a.date = Result(lerr.Kind), lerr.Date
 		}
-		a.message = a.err.Error()
-		level.Debug(p.logger).Log("msg", "Poll failed", "target", r.target, "err", a.err)
+		a.Message = a.err.Error()
+		level.Debug(p.logger).Log("msg", "Poll failed", "target", strings.Trim(c.Repository+"/"+c.ID, "/"), "err", a.err)
 	}
-	if r.kind != targetHealth && !a.interrupted() {
-		p.polled(took, a.result)
+	if c.Repository != "" && !a.interrupted() {
+		p.polled(took, a.Result)
 	}
-	return a
 }

@@ -82,17 +82,17 @@ func TestTurns(t *testing.T) {
 	keys := w.watchMany(6, import50k)
 	g := w.hold(lakefstest.Statuses)
 	answers := []<-chan *collector.Snapshot{wait(w.scraping)}
-	g.await(1)
+	g.await(1) // the newest
 	// Two that the scrape has in its queue too, and two that it has not.
 	x, y := keyOf(lakefs.Ref{Repository: repo, ID: "x"}), keyOf(lakefs.Ref{Repository: repo, ID: "y"})
-	for _, do := range []ask{w.getting(keys[5]), w.getting(keys[4]), w.probing(x), w.probing(y)} {
+	for _, do := range []ask{w.getting(keys[0]), w.getting(keys[1]), w.probing(x), w.probing(y)} {
 		answers = append(answers, wait(do))
 	}
 	g.release()
 	for _, a := range answers {
 		<-a
 	}
-	equal(t, "order", []string{keys[5].ID, keys[1].ID, keys[4].ID, keys[2].ID, "x", keys[3].ID, "y"}, g.await(7))
+	equal(t, "order", []string{keys[0].ID, keys[4].ID, keys[1].ID, keys[3].ID, "x", keys[2].ID, "y"}, g.await(7))
 	if len(g.arrived) > 0 {
 		t.Errorf("%d requests more", len(g.arrived))
 	}

@@ -43,7 +43,6 @@ type RepositoryView struct {
 	// lakeFS's clock, to the second; zero if there was none or it is not known.
 	LastImport time.Time
 	Poll       Poll
-	polledAt   time.Time // as an entry's
 }
 
 // PollSuccess reports whether the newest poll got an answer. lakeFS not knowing
@@ -52,80 +51,77 @@ func (v *RepositoryView) PollSuccess() bool { return v.Poll.Result == resultSucc
 
 // repositoryList are the watched repositories. They are safe for concurrent use.
 type repositoryList struct {
-	mu      sync.RWMutex
-	entries map[Key]*RepositoryView
+	mu      sync.Mutex
+	entries map[Key]*repositoryEntry
+}
+
+type repositoryEntry struct {
+	*Repository
+	polled
+	lastImport time.Time
 }
 
 // set replaces the watched repositories. What stays watched keeps its memory.
-func (r *repositoryList) set(watched []Repository) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	entries := make(map[Key]*RepositoryView, len(watched))
+func (l *repositoryList) set(watched []Repository) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	entries := make(map[Key]*repositoryEntry, len(watched))
 	for i := range watched {
-		v := &RepositoryView{}
-		if old := r.entries[watched[i].key()]; old != nil {
-			*v = *old
-		}
-		v.Repository = &watched[i]
-		entries[v.key()] = v
+		key := watched[i].key()
+		entries[key] = cmp.Or(l.entries[key], &repositoryEntry{})
+		entries[key].Repository = &watched[i]
 	}
-	r.entries = entries
+	l.entries = entries
 }
 
-// due returns the names of a server's repositories: those that were not polled for
-// the longest time first.
-func (r *repositoryList) due(server string) []string {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	var due []string
-	for key := range r.entries {
+// due returns the requests for a server's repositories: those that were not
+// polled for the longest time first.
+func (l *repositoryList) due(server string) []request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var due []request
+	for key := range l.entries {
 		if key.Server == server {
-			due = append(due, key.Repository)
+			due = append(due, request{Key: key})
 		}
 	}
-	slices.SortFunc(due, func(a, b string) int {
-		return cmp.Or(r.entries[Key{Server: server, Repository: a}].polledAt.Compare(r.entries[Key{Server: server, Repository: b}].polledAt), cmp.Compare(a, b))
+	slices.SortFunc(due, func(a, b request) int {
+		return cmp.Or(l.entries[a.Key].at.Compare(l.entries[b.Key].at), compareKeys(a.Key, b.Key))
 	})
 	return due
 }
 
 // record remembers how a poll of a repository ended, and when the newest import
 // was committed. A failed poll, and one that knows of no import, loses nothing.
-// again is set for a poll that ended before: it is of use only to a repository
-// that was not watched then.
-func (r *repositoryList) record(key Key, p Poll, lastImport time.Time, again bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	v := r.entries[key]
-	if v == nil || again && !v.Poll.At.IsZero() {
-		return
-	}
-	if v.Poll = p; p.Result != resultRateLimited {
-		v.polledAt = p.At
-	}
-	if !lastImport.IsZero() {
-		v.LastImport = lastImport
+// For again see polled.record.
+func (l *repositoryList) record(key Key, p Poll, lastImport time.Time, again bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e := l.entries[key]; e != nil && e.polled.record(p, again) {
+		e.lastImport = cmp.Or(lastImport, e.lastImport)
 	}
 }
 
-// skip is watchlist.skip for repositories.
-func (r *repositoryList) skip(keys []Key, begin time.Time, p Poll) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// skip remembers of repositories that a scrape that began at the time begin
+// could not wait for their polls.
+func (l *repositoryList) skip(keys []Key, begin time.Time, p Poll) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, key := range keys {
-		if v := r.entries[key]; v != nil && v.Poll.At.Before(begin) {
-			v.Poll = p
+		if e := l.entries[key]; e != nil {
+			e.polled.skip(begin, p)
 		}
 	}
 }
 
 // views returns how every repository stands, by server and name.
-func (r *repositoryList) views() []RepositoryView {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	views := make([]RepositoryView, 0, len(r.entries))
-	for _, key := range slices.SortedFunc(maps.Keys(r.entries), compareKeys) {
-		views = append(views, *r.entries[key])
+func (l *repositoryList) views() []RepositoryView {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	views := make([]RepositoryView, 0, len(l.entries))
+	for _, key := range slices.SortedFunc(maps.Keys(l.entries), compareKeys) {
+		e := l.entries[key]
+		views = append(views, RepositoryView{e.Repository, e.lastImport, e.poll})
 	}
 	return views
 }

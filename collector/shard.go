@@ -23,21 +23,21 @@ func (s Shard) Validate() error {
 	return nil
 }
 
-// owns reports whether an import belongs to s, or with an empty id a repository.
-func (s Shard) owns(server, repository, id string) bool {
+// owns reports whether an import belongs to s, or with an empty ID a repository.
+func (s Shard) owns(k Key) bool {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(strings.Join([]string{server, repository, id}, "\x00")))
+	_, _ = h.Write([]byte(strings.Join([]string{k.Server, k.Repository, k.ID}, "\x00")))
 	return h.Sum64()%s.Total == s.Index
 }
 
-// filter returns the elements of all that belong to s, by what names them.
-func filter[T any](s Shard, all []T, name func(*T) (server, repository, id string)) []T {
+// filter returns the elements of all that belong to s, by their keys.
+func filter[T any](s Shard, all []T, key func(*T) Key) []T {
 	if s.Total <= 1 {
 		return all
 	}
 	var own []T
 	for i := range all {
-		if s.owns(name(&all[i])) {
+		if s.owns(key(&all[i])) {
 			own = append(own, all[i])
 		}
 	}

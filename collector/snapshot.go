@@ -64,6 +64,17 @@ type ServerView struct {
 	Discovery *DiscoveryView
 }
 
+// DiscoveryView is how the discovery of a server stands.
+type DiscoveryView struct {
+	// LastSuccess is when a refresh last succeeded; zero if none did.
+	LastSuccess time.Time
+	// Found is how many imports it found, and Dropped how many it left out
+	// because there are too many.
+	Found, Dropped int
+	// Error is why the newest refresh failed; empty if it did not.
+	Error string
+}
+
 // ImportView is how an import stands.
 type ImportView struct {
 	*Import
@@ -78,19 +89,24 @@ type ImportView struct {
 	// block are the labels of the import's series as the text format has them,
 	// without the closing brace.
 	block       string
-	now         time.Time
+	age         float64        // see SecondsSinceUpdate
 	client      *lakefs.Client // nil if the server is not configured
 	recent      float64        // objects per second of late
 	recentKnown bool
 }
 
+func newImportView(imp *Import, seen *Observation, now time.Time, client *lakefs.Client) ImportView {
+	v := ImportView{Import: imp, Observation: seen, State: seen.state(imp), client: client}
+	v.StartedAt, _ = lakefs.StartTime(imp.ID)
+	// Not by a time.Duration, which ends at 292 years.
+	v.age = max(0, seconds(seen.serverTime(), seen.UpdateTime)+seconds(now, seen.StatusAt))
+	return v
+}
+
 // SecondsSinceUpdate returns the age of the heartbeat in seconds, by lakeFS's
 // clock: its age at the newest status, and the time since then. It is never
 // negative.
-func (v *ImportView) SecondsSinceUpdate() float64 {
-	// Not by a time.Duration, which ends at 292 years.
-	return max(0, seconds(v.serverTime(), v.UpdateTime)+seconds(v.now, v.StatusAt))
-}
+func (v *ImportView) SecondsSinceUpdate() float64 { return v.age }
 
 // seconds returns the seconds from b to a.
 func seconds(a, b time.Time) float64 {

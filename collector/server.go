@@ -2,7 +2,6 @@ package collector
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,26 +15,25 @@ import (
 	"lakefs_import_exporter/lakefs"
 )
 
-// serverStatus is how a lakeFS server stands, by the answers to scrapes. Probes and
-// requests for one import do not change it.
-type serverStatus struct {
+// server is a lakeFS server: its polls, what is discovered, and how it stands by
+// the answers to scrapes. Probes and requests for one import do not change that.
+type server struct {
+	*poller
+	*discoverer
+	name   string
 	logger log.Logger
 
 	mu     sync.Mutex
-	now    ServerView // what of it scrapes tell
+	stands ServerView // as far as scrapes tell
 	dateAt time.Time  // when the newest Date was received; zero if never
-}
-
-func newStatus(logger log.Logger) *serverStatus {
-	return &serverStatus{logger: logger, now: ServerView{Authorized: true}}
 }
 
 // update takes note of the answers to a scrape that ended at the time at, and of
 // how many were missing at its deadline.
-func (s *serverStatus) update(answers []*pollAnswer, missed int, at time.Time) {
+func (s *server) update(answered []*call, missed int, at time.Time) {
 	t := tally{failures: map[Result]int{}}
-	for _, a := range answers {
-		t.add(a)
+	for _, c := range answered {
+		t.add(c)
 	}
 	if missed > 0 {
 		t.sent += missed
@@ -44,7 +42,7 @@ func (s *serverStatus) update(answers []*pollAnswer, missed int, at time.Time) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := &s.now
+	v := &s.stands
 	if t.newest.After(s.dateAt) {
 		s.dateAt, v.ClockSkew, v.ClockSkewKnown = t.newest, t.skew, true
 	}
@@ -62,8 +60,8 @@ func (s *serverStatus) update(answers []*pollAnswer, missed int, at time.Time) {
 	s.logFailures(before)
 }
 
-// since returns since when something is so that is so at the time at if is is
-// set: before, unless that is zero. It returns the zero time if it is not so.
+// since returns since when something is so: if it is so at the time at, before,
+// or else at. It returns the zero time if it is not so.
 func since(before, at time.Time, is bool) time.Time {
 	if !is {
 		return time.Time{}
@@ -73,27 +71,29 @@ func since(before, at time.Time, is bool) time.Time {
 
 // logFailures logs why polls fail, unless they failed for the same causes
 // before, with the lock held. Which import failed is logged at debug level.
-func (s *serverStatus) logFailures(before map[Result]int) {
-	results := slices.Sorted(maps.Keys(s.now.Failures))
-	if slices.Equal(results, slices.Sorted(maps.Keys(before))) {
+func (s *server) logFailures(before map[Result]int) {
+	causes := slices.Sorted(maps.Keys(s.stands.Failures))
+	if slices.Equal(causes, slices.Sorted(maps.Keys(before))) {
 		return
 	}
-	if len(results) == 0 {
+	if len(causes) == 0 {
 		level.Info(s.logger).Log("msg", "Polls succeed again")
 		return
 	}
-	counts := make([]string, len(results))
-	for i, result := range results {
-		counts[i] = fmt.Sprintf("%s=%d", result, s.now.Failures[result])
+	counts := make([]string, len(causes))
+	for i, cause := range causes {
+		counts[i] = fmt.Sprintf("%s=%d", cause, s.stands.Failures[cause])
 	}
-	level.Warn(s.logger).Log("msg", "Polls fail", "polls", s.now.Polls, "failed", strings.Join(counts, " "), "example", s.now.FailureExample)
+	level.Warn(s.logger).Log("msg", "Polls fail", "polls", s.stands.Polls, "failed", strings.Join(counts, " "), "example", s.stands.FailureExample)
 }
 
-// view returns what scrapes tell of the server.
-func (s *serverStatus) view() ServerView {
+// view returns how the server stands.
+func (s *server) view() ServerView {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
+	v := s.stands
+	s.mu.Unlock()
+	v.Name, v.URL, v.PausedUntil, v.Discovery = s.name, s.client().EndpointURL(), s.pause().UTC(), s.discoverer.view()
+	return v
 }
 
 // tally counts answers.
@@ -107,31 +107,29 @@ type tally struct {
 	skew              time.Duration // of the newest answer with a date
 }
 
-func (t *tally) add(a *pollAnswer) {
+func (t *tally) add(c *call) {
+	a := &c.answer
 	if !a.sent || a.interrupted() {
 		return
 	}
 	t.sent++
 	if a.err != nil {
-		t.failures[a.result]++
-		if t.example == "" || a.result != resultNotFound { // a wrong ID says nothing about the server
-			t.example = a.message
-		}
+		t.failures[a.Result]++
+		t.example = a.Message
 	}
 	if !a.fromLakeFS() {
 		return
 	}
-	if !a.date.IsZero() && a.at.After(t.newest) {
-		t.newest = a.at
-		t.skew = time.Duration(a.date.Unix()-a.at.Unix()) * time.Second
+	if !a.date.IsZero() && a.At.After(t.newest) {
+		t.newest = a.At
+		t.skew = time.Duration(a.date.Unix()-a.At.Unix()) * time.Second
 	}
 	t.answered++
-	var lerr *lakefs.Error
 	switch {
-	case a.kind == targetHealth: // takes no keys
-	case a.err == nil, a.result == resultNotFound:
+	case c.Repository == "": // a health check, which takes no keys
+	case a.err == nil, a.Result == resultNotFound:
 		t.accepted++
-	case errors.As(a.err, &lerr) && lerr.Kind == lakefs.Unauthorized:
+	case a.Result == Result(lakefs.Unauthorized):
 		t.refused++
 	}
 }
