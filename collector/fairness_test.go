@@ -8,7 +8,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/lakefs"
@@ -241,6 +245,115 @@ func TestHungImportsDelayNoGET(t *testing.T) {
 	end()
 	<-scrape
 	g.release()
+}
+
+// More probes than lakeFS answers delay no scrape.
+func TestProbesDelayNoScrape(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Servers[0].MaxConcurrentRequests = 2
+	keys := w.watchMany(2, import50k)
+	g := w.hold(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Query().Get("id"), "probed") })
+	var probes []<-chan *collector.Snapshot
+	for i := range 20 {
+		probes = append(probes, wait(w.probing(keyOf(lakefs.Ref{Repository: repo, ID: fmt.Sprint("probed-", i)}))))
+	}
+	for range 3 {
+		s := w.after(15 * time.Second)
+		everyImport(t, s, "a status of now", func(v *collector.ImportView) bool { return v.StatusAt.Equal(s.At) })
+	}
+	w.get(keys[0])
+	g.release()
+	for _, p := range probes {
+		<-p
+	}
+}
+
+// What a probe learned is forgotten when it is too old to be shared, although
+// nobody asks again.
+func TestMemoryOfProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const probes, branchBytes = 4111, 1024
+		client, err := lakefs.NewClient(lakefs.ClientConfig{EndpointURL: "http://127.0.0.1:1"}) // nothing listens there
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := collector.New(collector.Options{Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.Apply(collector.Config{Servers: []collector.Server{{Name: "prod", Client: client, Timeout: time.Minute, MaxConcurrentRequests: 1}}})
+		heap := func() uint64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		before := heap()
+		for i := range probes {
+			c.Probe(t.Context(), collector.Key{Server: "prod", Repository: repo, ID: fmt.Sprint(i)}, strings.Repeat("b", branchBytes))
+		}
+		during := heap()
+		time.Sleep(3 * time.Second)
+		after := heap()
+		if during < before+probes*branchBytes || after > before+probes*branchBytes/4 {
+			t.Errorf("%d KiB before, %d during, %d after", before>>10, during>>10, after>>10)
+		}
+	})
+}
+
+// An import or repository that is added during a scrape was not asked for: it
+// has no series before the next one.
+func TestImportAddedDuringAScrape(t *testing.T) {
+	w := newWorld(t)
+	w.watchMany(1, import50k)
+	w.lakeFS.AddRepository(repo)
+	g := w.hold(lakefstest.Statuses)
+	scrape := wait(w.scraping)
+	g.await(1)
+	added := w.watchNew(import50k)
+	w.cfg.Repositories = []collector.Repository{{Server: "prod", Name: repo}}
+	w.collector.Apply(w.cfg)
+	g.release()
+	s := <-scrape
+	if got := lines(t, s, "lakefs_"); strings.Contains(got, added.ID) || strings.Contains(got, "repository_poll_success") || !strings.Contains(got, `state="unknown"} 1`) {
+		t.Errorf("during the scrape:\n%s", got)
+	}
+	s = w.after(time.Second)
+	allSucceed(t, s)
+	if got := lines(t, s, "lakefs_"); !strings.Contains(got, added.ID) || !strings.Contains(got, "repository_poll_success") {
+		t.Errorf("in the next scrape:\n%s", got)
+	}
+}
+
+// The log tells what becomes of imports, in a line each, but of discovered ones
+// in one for all.
+func TestLogOfImports(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	refresh, _ := w.discover(&database{})
+	found := []lakefs.Ref{w.lakeFS.Start("aaa", branch, ending(lakefstest.Failure, time.Minute)), w.lakeFS.Start("bbb", branch, import50k)}
+	refresh(found...)
+	refresh(found...)
+	ref := w.lakeFS.Start(repo, branch, import50k)
+	key := w.register(newImport(ref))
+	w.register(newImport(ref))
+	<-store.updates
+	<-store.updates
+	w.scrape()
+	w.after(5 * time.Minute)
+	w.after(time.Second)
+	w.save(store)
+	if err := w.collector.Unregister(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	log := strings.NewReplacer(found[0].ID, "A", found[1].ID, "B", ref.ID, "C").Replace(strings.Join(w.log.important(), "\n"))
+	equal(t, "log", `level=info server=prod msg="Discovered imports" new=2 all=2
+level=info server=prod repository=my-repo import_id=C msg="Registered import" branch=main
+level=info server=prod repository=aaa import_id=A msg="Import finished" state=failed objects=30000 duration=1m0s err="import error: error on ingest: lstat /data/nosuch: no such file or directory"
+level=info server=prod repository=bbb import_id=B msg="Import finished" state=succeeded objects=50000 duration=1m40s
+level=info server=prod repository=my-repo import_id=C msg="Import finished" state=succeeded objects=50000 duration=1m40s
+level=info server=prod repository=my-repo import_id=C msg="Unregistered import"`, log)
 }
 
 // Probes of many imports at once: none fails, and none costs more than one

@@ -128,7 +128,7 @@ var repositoryGauges = []gauge[RepositoryView]{
 	{
 		name:  "lakefs_repository_poll_success",
 		help:  "Whether the newest poll of the repository succeeded: 1 if so, else 0, also if lakeFS does not know the repository.",
-		value: func(v *RepositoryView) (float64, bool) { return boolToFloat(v.PollSuccess()), true },
+		value: func(v *RepositoryView) (float64, bool) { return boolToFloat(v.PollSuccess()), !v.Poll.At.IsZero() },
 	},
 }
 
@@ -220,10 +220,16 @@ func (s *Snapshot) exporterFamilies() []Family {
 }
 
 // shownImports returns the imports that have series of their own: those that
-// succeeded or were canceled have them only for a while.
+// succeeded or were canceled have them only for a while, and one that was added
+// during a scrape has them from the next one on.
 func (s *Snapshot) shownImports() []ImportView {
 	hidden := func(v ImportView) bool {
-		return (v.State == Succeeded || v.State == Canceled) && s.At.Sub(v.finishedAt()) > s.finishedFor
+		switch v.State {
+		case Succeeded, Canceled:
+			return s.At.Sub(v.finishedAt()) > s.finishedFor
+		default:
+			return v.State == Unknown && v.Poll.At.IsZero()
+		}
 	}
 	if !slices.ContainsFunc(s.Imports, hidden) {
 		return s.Imports // without a copy, which may be large

@@ -3,6 +3,7 @@ package collector_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -320,6 +321,61 @@ func TestRetention(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A clock that is wrong at the start removes nothing that was registered.
+func TestWrongClockAtTheStart(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	key := w.register(newImport(w.lakeFS.Start(repo, branch, import50k)))
+	w.after(5 * time.Minute)
+	w.after(time.Second)
+	w.restart(store)
+	w.clock.Advance(8 * 24 * time.Hour)
+	w.restart(store)
+	w.scrape()
+	w.restart(store)
+	w.clock.Advance(-8 * 24 * time.Hour)
+	w.restart(store)
+	if v := w.watched(key); v.State != collector.Succeeded {
+		t.Errorf("got %s", v.State)
+	}
+}
+
+// Labels are on each of an import's series: all of them together are bounded.
+func TestLabelsOfRegisteredImportsAreBounded(t *testing.T) {
+	store := newFakeStore()
+	many := func(o *collector.Options) { o.MaxRegistered = 10_000 }
+	w := newWorld(t, store.option, many)
+	labeled := func(id string, bytes int) collector.Import {
+		return newImport(lakefs.Ref{Repository: repo, Branch: branch, ID: id}, func(i *collector.Import) {
+			i.Labels = map[string]string{"team": strings.Repeat("x", bytes-len("team"))}
+		})
+	}
+	refused := func(imp collector.Import) {
+		t.Helper()
+		var err *collector.RefusedError
+		if _, got := w.collector.Register(t.Context(), imp); !errors.As(got, &err) || err.Refusal != collector.Conflict || !strings.Contains(err.Reason, "1 MiB") {
+			t.Errorf("%s: %v", imp.ID, got)
+		}
+	}
+	for i := range 256 {
+		w.register(labeled(fmt.Sprint(i), 4<<10))
+	}
+	refused(labeled("256", 4<<10))
+	refused(labeled("0", 4<<10+1))
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	w.start(store.option, many)
+	w.register(labeled("0", 4<<10)) // as before
+	w.register(labeled("1", 2<<10))
+	w.register(labeled("256", 1<<10))
+	refused(labeled("257", 1<<10+1))
+	if err := w.collector.Unregister(t.Context(), keyOf(lakefs.Ref{Repository: repo, ID: "2"})); err != nil {
+		t.Fatal(err)
+	}
+	w.register(labeled("257", 4<<10))
 }
 
 // What leaves the config is remembered for the retention, and then no longer.

@@ -97,7 +97,7 @@ func (l *repositoryList) due(server string) []request {
 func (l *repositoryList) record(key Key, p Poll, lastImport time.Time, again bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.entries[key]; e != nil && e.polled.record(p, again) {
+	if e := l.entries[key]; e != nil && e.record(p, again) {
 		e.lastImport = cmp.Or(lastImport, e.lastImport)
 	}
 }
@@ -109,7 +109,7 @@ func (l *repositoryList) skip(keys []Key, begin time.Time, p Poll) {
 	defer l.mu.Unlock()
 	for _, key := range keys {
 		if e := l.entries[key]; e != nil {
-			e.polled.skip(begin, p)
+			e.skip(begin, p)
 		}
 	}
 }

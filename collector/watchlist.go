@@ -386,7 +386,7 @@ func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus, again b
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.entries[key]
-	if e == nil || e.Import == nil || e.seen.Confirmed || !e.polled.record(p, again) {
+	if e == nil || e.Import == nil || e.seen.Confirmed || !e.record(p, again) {
 		return
 	}
 	seen := e.seen.after(p, status)
@@ -411,7 +411,7 @@ func (w *watchlist) skip(keys []Key, begin time.Time, p Poll) {
 	defer w.mu.Unlock()
 	for _, key := range keys {
 		if e := w.entries[key]; e != nil && !e.seen.Confirmed {
-			e.polled.skip(begin, p)
+			e.skip(begin, p)
 		}
 	}
 }
@@ -434,7 +434,7 @@ func (w *watchlist) logEnded() {
 	for _, o := range ended {
 		fields := []any{"msg", "Import finished", "state", o.state(nil), "objects", o.IngestedObjects}
 		if took, ok := o.duration(o.ID); ok {
-			fields = append(fields, "duration", took)
+			fields = append(fields, "duration", took.Round(time.Second))
 		}
 		if o.ErrorMessage != "" {
 			fields = append(fields, "err", o.ErrorMessage)
