@@ -454,6 +454,6 @@ func (c *Collector) Snapshot() *Snapshot {
 	s.Imports = c.watch.views(now, clients)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.FileErrors = c.fileErrors
+	s.FileErrors, s.scraped = c.fileErrors, !c.scraped.IsZero()
 	return s
 }

@@ -128,7 +128,7 @@ var repositoryGauges = []gauge[RepositoryView]{
 	{
 		name:  "lakefs_repository_poll_success",
 		help:  "Whether the newest poll of the repository succeeded: 1 if so, else 0, also if lakeFS does not know the repository.",
-		value: func(v *RepositoryView) (float64, bool) { return boolToFloat(v.PollSuccess()), !v.Poll.At.IsZero() },
+		value: func(v *RepositoryView) (float64, bool) { return boolToFloat(v.PollSuccess()), true },
 	},
 }
 
@@ -210,7 +210,7 @@ func (s *Snapshot) exporterFamilies() []Family {
 		return smallFamilies(countGauge(name, help), views, func(*countView) []seriesLabel { return nil })
 	}
 	return slices.Concat(
-		smallFamilies(repositoryGauges, s.Repositories, repositoryLabels),
+		smallFamilies(repositoryGauges, slices.DeleteFunc(slices.Clone(s.Repositories), func(v RepositoryView) bool { return s.isNew(v.Poll) }), repositoryLabels),
 		smallFamilies(serverGauges, s.Servers, serverLabels),
 		counts("lakefs_imports", "Imports watched, by state.", s.countStates()),
 		counts("lakefs_import_exporter_imports", "Imports watched, by where they come from.", s.countOrigins()),
@@ -228,7 +228,7 @@ func (s *Snapshot) shownImports() []ImportView {
 		case Succeeded, Canceled:
 			return s.At.Sub(v.finishedAt()) > s.finishedFor
 		default:
-			return v.State == Unknown && v.Poll.At.IsZero()
+			return v.State == Unknown && s.isNew(v.Poll)
 		}
 	}
 	if !slices.ContainsFunc(s.Imports, hidden) {
@@ -236,6 +236,10 @@ func (s *Snapshot) shownImports() []ImportView {
 	}
 	return slices.DeleteFunc(slices.Clone(s.Imports), hidden)
 }
+
+// isNew reports whether the newest scrape began before what has the newest poll
+// p was watched.
+func (s *Snapshot) isNew(p Poll) bool { return s.scraped && p.At.IsZero() }
 
 // countStates counts the imports of every repository that has any, by state.
 func (s *Snapshot) countStates() []countView {

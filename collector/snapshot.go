@@ -22,6 +22,7 @@ type Snapshot struct {
 	Storage *StorageFailure
 
 	finishedFor time.Duration // of Options
+	scraped     bool          // whether there ever was a scrape
 	totalShards int           // 0 in the Snapshot of a probe, which is about one import only
 }
 
