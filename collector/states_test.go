@@ -79,11 +79,11 @@ func TestStates(t *testing.T) {
 			w.after(3 * time.Minute)
 		}},
 		{"orphaned_and_expired", collector.Stalled, polls{"success": 1, "not_found": 1}, func(w *world) {
-			w.watchNew(import50k)
+			ref := w.watchNew(import50k)
 			w.lakeFS.Restart()
 			w.after(3 * time.Minute)
 			w.advance(25 * time.Hour)
-			w.lakeFS.Restart()
+			w.lakeFS.Forget(ref)
 			w.scrape()
 		}},
 		{"never_found", collector.NotFound, polls{"not_found": 1}, func(w *world) {

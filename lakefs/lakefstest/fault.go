@@ -79,11 +79,6 @@ func StatusOf(ref lakefs.Ref) Match {
 	return func(r *http.Request) bool { return Statuses(r) && keyOf(r) == key{ref.Repository, ref.ID} }
 }
 
-// Path matches the requests for one path, without its query.
-func Path(path string) Match {
-	return func(r *http.Request) bool { return r.URL.Path == path }
-}
-
 // injected is a fault in force.
 type injected struct {
 	match Match

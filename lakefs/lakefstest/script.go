@@ -71,10 +71,6 @@ type Script struct {
 	// Message is the error of a Failure, whole, as the status shows it. The
 	// default is MessageNoSuchFile.
 	Message string
-
-	// CommitMessage is the message of the commit. The default is lakeFS's own,
-	// "Import objects".
-	CommitMessage string
 }
 
 // listed returns how long after the start n objects are listed.
@@ -227,14 +223,11 @@ func (r run) body(now time.Time) statusBody {
 			CreationDate: at.Unix(),
 			Generation:   2,
 			ID:           r.hash("commit"),
-			Message:      r.script.CommitMessage,
+			Message:      "Import objects",
 			MetarangeID:  b.MetarangeID,
 			Metadata:     map[string]string{".lakefs.merge.strategy": "source-wins"},
 			Parents:      []string{r.hash("parent")},
 			Version:      1,
-		}
-		if b.Commit.Message == "" {
-			b.Commit.Message = "Import objects"
 		}
 	}
 	return b

@@ -15,7 +15,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log" //nolint:depguard // net/http takes no other logger
@@ -43,9 +42,6 @@ const (
 	statusPattern      = "GET " + importPath
 	healthcheckPattern = "GET " + apiPath + "/healthcheck"
 
-	// expiry is the age of a status at which lakeFS deletes it, and also how
-	// often lakeFS looks for such.
-	expiry = 24 * time.Hour
 	// maxCounted bounds the memory of counting requests by import.
 	maxCounted = 1 << 16
 )
@@ -87,8 +83,6 @@ type Server struct {
 	repos   map[string]time.Time // to the newest commit of imports that are gone
 	imports map[key]imported
 	lastID  uint32
-	booted  time.Time
-	swept   time.Time // the last time that expired imports were looked for
 	faults  []*injected
 	stats   Stats
 	polls   map[key]int
@@ -128,7 +122,6 @@ func New(opts Options) (*Server, error) {
 		listener = tls.NewListener(listener, opts.TLS)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	now := opts.Clock()
 	s := &Server{
 		URL:     scheme + "://" + listener.Addr().String(),
 		opts:    opts,
@@ -136,8 +129,6 @@ func New(opts Options) (*Server, error) {
 		done:    make(chan struct{}),
 		repos:   make(map[string]time.Time),
 		imports: make(map[key]imported),
-		booted:  now,
-		swept:   now,
 		polls:   make(map[key]int),
 	}
 	s.http = &http.Server{
@@ -247,7 +238,8 @@ func (s *Server) cancel(k key) int {
 	return http.StatusNoContent
 }
 
-// Forget makes lakeFS forget an import at once, as it else does after a day.
+// Forget makes lakeFS forget an import, as it does a day after the last update. By
+// itself, this one forgets none.
 func (s *Server) Forget(ref lakefs.Ref) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -267,8 +259,7 @@ func (s *Server) forget(k key) {
 }
 
 // Restart restarts lakeFS: imports that were running are orphans from now on,
-// with the heartbeat that they last had, and statuses that were last updated
-// more than 24 hours ago are deleted. Connections stay.
+// with the heartbeat that they last had. Connections stay.
 func (s *Server) Restart() {
 	now := s.opts.Clock()
 	s.mu.Lock()
@@ -277,30 +268,6 @@ func (s *Server) Restart() {
 		if i.recording == nil && i.run.died.IsZero() && !i.run.at(now).final() {
 			i.run.died = now
 			s.imports[k] = i
-		}
-	}
-	s.sweep(now)
-	s.booted, s.swept = now, now
-}
-
-// expire does what lakeFS's cleaning job has done by now: it runs at the start
-// of the server and every 24 hours from there.
-func (s *Server) expire() {
-	now := s.opts.Clock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	// What no run before the last one deleted, the last one would have.
-	if last := s.booted.Add(now.Sub(s.booted).Truncate(expiry)); last.After(s.swept) {
-		s.sweep(last)
-		s.swept = last
-	}
-}
-
-// sweep deletes what was last updated more than 24 hours before at.
-func (s *Server) sweep(at time.Time) {
-	for k, i := range s.imports {
-		if i.recording == nil && at.Sub(i.run.at(at).updated) > expiry {
-			s.forget(k)
 		}
 	}
 }
@@ -394,7 +361,7 @@ func (s *Server) mux() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, endpoint := range map[string]func(*http.Request) answer{
 		statusPattern:          s.withID(s.importStatus),
-		"POST " + importPath:   s.importStart,
+		"POST " + importPath:   s.withAuth(s.importStart),
 		"DELETE " + importPath: s.withID(s.importCancel),
 		"GET " + apiPath + "/repositories/{repository}/metadata": s.withAuth(s.metadata),
 		healthcheckPattern: func(*http.Request) answer { return answer{status: http.StatusNoContent} },
@@ -445,7 +412,6 @@ func (s *Server) withAuth(endpoint func(*http.Request) answer) func(*http.Reques
 		default:
 			return refuse(http.StatusUnauthorized, "error authenticating request")
 		}
-		s.expire()
 		if !s.hasRepository(r.PathValue("repository")) {
 			return refuse(http.StatusNotFound, "repository not found")
 		}
@@ -485,19 +451,18 @@ func (s *Server) importCancel(r *http.Request) answer {
 	}
 }
 
+// importStart looks at no more of the body than whether it is one.
 func (s *Server) importStart(r *http.Request) answer {
-	creation, err := readCreation(r)
-	if err != nil {
-		return refuse(http.StatusBadRequest, "request body has an error: "+err.Error())
+	var creation struct {
+		Paths  []struct{}
+		Commit struct{ Message *string }
 	}
-	return s.withAuth(func(r *http.Request) answer {
-		script := s.opts.Script
-		if message := *creation.Commit.Message; message != "" {
-			script.CommitMessage = message
-		}
-		ref := s.Start(r.PathValue("repository"), r.PathValue("branch"), script)
-		return reply(http.StatusAccepted, map[string]string{"id": ref.ID})
-	})(r)
+	err := json.NewDecoder(r.Body).Decode(&creation)
+	if err != nil || creation.Paths == nil || creation.Commit.Message == nil {
+		return refuse(http.StatusBadRequest, "request body has an error: doesn't match schema #/components/schemas/ImportCreation")
+	}
+	ref := s.Start(r.PathValue("repository"), r.PathValue("branch"), s.opts.Script)
+	return reply(http.StatusAccepted, map[string]string{"id": ref.ID})
 }
 
 func (s *Server) metadata(r *http.Request) answer {
@@ -540,58 +505,4 @@ func marshal(v any) []byte {
 	var b bytes.Buffer
 	_ = json.NewEncoder(&b).Encode(v)
 	return b.Bytes()
-}
-
-// creation is the body of importStart, as far as anything here depends on it.
-// Pointers are what lakeFS requires.
-type creation struct {
-	Paths *[]struct {
-		Type        *string `json:"type"`
-		Path        *string `json:"path"`
-		Destination *string `json:"destination"`
-	} `json:"paths"`
-	Commit *struct {
-		Message *string `json:"message"`
-	} `json:"commit"`
-}
-
-// readCreation reads the body of importStart and checks it as lakeFS does.
-func readCreation(r *http.Request) (creation, error) {
-	const maxBodyBytes = 1 << 20
-	var c creation
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBodyBytes))
-	if err != nil {
-		return c, err
-	}
-	if len(body) == 0 {
-		return c, errors.New("value is required but missing")
-	}
-	if err := json.Unmarshal(body, &c); err != nil {
-		return c, fmt.Errorf("failed to decode request body: %w", err)
-	}
-	missing := func(at, property string) error {
-		return fmt.Errorf("doesn't match schema #/components/schemas/ImportCreation: Error at %q: property %q is missing", at+"/"+property, property)
-	}
-	switch {
-	case c.Paths == nil:
-		return c, missing("", "paths")
-	case c.Commit == nil:
-		return c, missing("", "commit")
-	case c.Commit.Message == nil:
-		return c, missing("/commit", "message")
-	}
-	for n, p := range *c.Paths {
-		at := fmt.Sprintf("/paths/%d", n)
-		switch {
-		case p.Type == nil:
-			return c, missing(at, "type")
-		case p.Path == nil:
-			return c, missing(at, "path")
-		case p.Destination == nil:
-			return c, missing(at, "destination")
-		case *p.Type != "common_prefix" && *p.Type != "object":
-			return c, fmt.Errorf("doesn't match schema #/components/schemas/ImportCreation: Error at %q: value is not one of the allowed values", at+"/type")
-		}
-	}
-	return c, nil
 }
