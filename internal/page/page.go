@@ -36,7 +36,9 @@ const (
 // Options are what a Page needs. All are required.
 type Options struct {
 	Collector *collector.Collector
-	Logger    log.Logger
+	// Share has next answer all requests that come together and are alike.
+	Share  func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc)
+	Logger log.Logger
 	// TelemetryPath is the path of the metrics.
 	TelemetryPath string
 	// Version is shown in the head of the page, as version.Info returns it.
@@ -86,16 +88,20 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The query is too long.", http.StatusRequestURITooLong)
 		return
 	}
-	snapshot, late := p.snapshot(r.Context())
+	late := p.poll(r.Context())
 	if r.Context().Err() != nil {
 		return // the client hung up
 	}
+	p.opts.Share(w, r, func(w http.ResponseWriter, r *http.Request) { p.render(w, r, late) })
+}
+
+func (p *Page) render(w http.ResponseWriter, r *http.Request, late bool) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	err := p.template.Execute(w, newView(snapshot, parseQuery(r.URL.Query()), frame{
+	err := p.template.Execute(w, newView(p.opts.Collector.Snapshot(), parseQuery(r.URL.Query()), frame{
 		Assets:       p.assets,
 		Refresh:      p.refresh,
 		TelemetryURL: "." + p.opts.TelemetryPath,
@@ -107,24 +113,24 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// snapshot returns how all imports stand. If lakeFS is slow, it returns what is
-// known so far, and true. All requests share one poll, which goes on in the
-// background. It returns nil if ctx is done first.
-func (p *Page) snapshot(ctx context.Context) (snapshot *collector.Snapshot, late bool) {
+// poll has everything polled that was not of late. It returns true if lakeFS is
+// slow: what is known so far is to be shown then. All requests share one poll,
+// which goes on in the background.
+func (p *Page) poll(ctx context.Context) (late bool) {
 	polled := p.polls.DoChan("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), pollTimeout)
 		defer cancel()
-		return p.opts.Collector.Recent(ctx, maxSnapshotAge), nil
+		p.opts.Collector.Recent(ctx, maxSnapshotAge)
+		return nil, nil //nolint:nilnil // there is nothing to share
 	})
 	wait := time.NewTimer(p.wait)
 	defer wait.Stop()
 	select {
-	case result := <-polled:
-		snapshot, _ = result.Val.(*collector.Snapshot)
-		return snapshot, false
+	case <-polled:
+		return false
 	case <-wait.C:
-		return p.opts.Collector.Snapshot(), true
+		return true
 	case <-ctx.Done():
-		return nil, false
+		return true
 	}
 }

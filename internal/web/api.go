@@ -38,14 +38,31 @@ func (h *handler) listImports(w http.ResponseWriter, r *http.Request) {
 		h.writeError(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	// Others wait for the answer too when this client has hung up.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), defaultTimeout)
-	defer cancel()
-	h.writeJSON(w, http.StatusOK, newListJSON(h.Collector.Recent(ctx, maxSnapshotAge), selected))
+	suspendWriteTimeout(w)
+	h.refresh(r.Context())
+	if r.Context().Err() != nil {
+		return // the client hung up
+	}
+	h.answers.share(w, r, func(w http.ResponseWriter, _ *http.Request) {
+		h.writeJSON(w, http.StatusOK, newListJSON(h.Collector.Snapshot(), selected))
+	})
 }
 
-// isUnfiltered is the key of a list.
-func isUnfiltered(r *http.Request) (string, bool) { return "", r.URL.RawQuery == "" }
+// refresh has everything polled that was not of late. It returns when that is
+// done, or else when ctx is. All requests share one poll, which goes on in the
+// background.
+func (h *handler) refresh(ctx context.Context) {
+	polled := h.polls.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), defaultTimeout)
+		defer cancel()
+		h.Collector.Recent(ctx, maxSnapshotAge)
+		return nil, nil //nolint:nilnil // there is nothing to share
+	})
+	select {
+	case <-polled:
+	case <-ctx.Done():
+	}
+}
 
 // target is the import that a request names.
 type target struct {

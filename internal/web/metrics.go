@@ -6,13 +6,9 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/common/expfmt"
-
-	"lakefs_import_exporter/collector"
 )
 
 const (
@@ -25,19 +21,12 @@ const (
 	// minPollTime is the time in which no lakeFS can answer. A scrape that has
 	// no more of it does not poll: it would learn nothing.
 	minPollTime = time.Millisecond
+	// renderingTime is what a scrape keeps for each import, to render its series.
+	renderingTime = 50 * time.Microsecond
 )
 
-// metricsHandler polls what is due and answers with all metrics. Answers to
-// requests for some metrics only are not shared.
+// metricsHandler polls what is due and answers with all metrics.
 func (h *handler) metricsHandler() http.Handler {
-	metrics := newSharing(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		gathered, err := h.Registry.Gather()
-		h.check(causeGathering, err)
-		h.expose(w, r, h.Collector.Snapshot().Families(), gathered)
-	}), func(r *http.Request) (string, bool) {
-		return string(expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)), !r.URL.Query().Has("name[]")
-	})
-	var rendering renderingTime
 	return promhttp.InstrumentMetricHandler(h.Registry, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer h.Collector.Save()
 		suspendWriteTimeout(w)
@@ -45,19 +34,22 @@ func (h *handler) metricsHandler() http.Handler {
 		if err != nil {
 			timeout = defaultTimeout
 		}
-		begin := time.Now()
-		timeout -= min(rendering.expected(h.Collector), timeout/2)
+		timeout -= min(time.Duration(h.imports.Load())*renderingTime, timeout/2)
 		if timeout >= minPollTime {
 			ctx, cancel := context.WithTimeout(r.Context(), timeout)
 			defer cancel()
 			h.Collector.Poll(ctx)
 		}
-		// What Poll takes beyond its deadline is missing for the rendering.
-		polled := min(time.Since(begin), timeout)
 		if r.Context().Err() != nil {
 			return // the client hung up
 		}
-		metrics.serve(w, r, func() { rendering.took(time.Since(begin) - polled) })
+		h.answers.share(w, r, func(w http.ResponseWriter, r *http.Request) {
+			gathered, err := h.Registry.Gather()
+			h.check(causeGathering, err)
+			snapshot := h.Collector.Snapshot()
+			h.imports.Store(int64(len(snapshot.Imports)))
+			h.expose(w, r, snapshot.Families(), gathered)
+		})
 	}))
 }
 
@@ -77,24 +69,4 @@ func scrapeTimeout(header http.Header, offset time.Duration) (time.Duration, err
 		return timeout, nil
 	}
 	return granted / 2, nil
-}
-
-// renderingTime predicts how long it takes to render the metrics.
-type renderingTime struct {
-	recent atomic.Int64 // nanoseconds; 0 before the first rendering
-}
-
-// expected returns how long to keep for the rendering: twice as long as recent
-// ones took, and before there was any, a guess by the number of imports.
-func (t *renderingTime) expected(c *collector.Collector) time.Duration {
-	const perImport = 30 * time.Microsecond
-	if recent := t.recent.Load(); recent > 0 {
-		return 2 * time.Duration(recent)
-	}
-	return time.Duration(len(c.Snapshot().Imports)) * perImport
-}
-
-// took takes note of a rendering. A slow one is forgotten by and by.
-func (t *renderingTime) took(d time.Duration) {
-	t.recent.Store(max(int64(d), t.recent.Load()*3/4))
 }

@@ -3,7 +3,7 @@ package web
 import (
 	"bytes"
 	"cmp"
-	"mime"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -13,14 +13,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 )
-
-// inMemory has next write its answers into memory: see render.
-func inMemory(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		suspendWriteTimeout(w)
-		render(next, r).send(w, r)
-	})
-}
 
 // rendering is an answer in memory. It is a http.ResponseWriter while it is
 // rendered, and does not change after that.
@@ -32,10 +24,14 @@ type rendering struct {
 	compress bool          // what is written from now on
 	chunks   chan *[]byte  // to be compressed; nil if nothing is
 	done     chan struct{} // closed when everything is compressed
+
+	// Of answers, with its lock held.
+	readers int
+	ctx     context.Context //nolint:containedctx // of all readers together
+	cut     context.CancelFunc
 }
 
-// render has next answer r in memory, compressed if the client accepts gzip: a
-// client that reads slowly keeps nothing but the answer.
+// render has next answer r in memory, compressed if the client accepts gzip.
 func render(next http.Handler, r *http.Request) *rendering {
 	a := &rendering{header: http.Header{}, compress: acceptsGzip(r.Header)}
 	defer a.close()
@@ -100,12 +96,23 @@ func (a *rendering) close() {
 	}
 }
 
-// send sends the answer to the client of r. The server's WriteTimeout is that of
-// reading it, however long it took to render.
-func (a *rendering) send(w http.ResponseWriter, r *http.Request) {
+// send sends the answer to the client of r, until ctx is done. The server's
+// WriteTimeout is that of reading it, however long it took to render.
+func (a *rendering) send(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	controller := http.NewResponseController(w)
 	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(server.WriteTimeout))
+		_ = controller.SetWriteDeadline(time.Now().Add(server.WriteTimeout))
 	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = controller.SetWriteDeadline(time.Unix(1, 0)) // ends a write that waits for the client
+	})
+	defer func() {
+		if !stop() {
+			<-done // w is not to be used any more after that
+		}
+	}()
 	header := w.Header()
 	for name, values := range a.header {
 		header[name] = slices.Concat(header[name], values)
@@ -130,15 +137,10 @@ func suspendWriteTimeout(w http.ResponseWriter) {
 
 // acceptsGzip reports whether the client says it can read gzip.
 func acceptsGzip(header http.Header) bool {
-	for part := range strings.SplitSeq(strings.Join(header.Values("Accept-Encoding"), ","), ",") {
-		coding, params, err := mime.ParseMediaType(part)
-		if err != nil || coding != "gzip" {
-			continue
-		}
-		weight, err := strconv.ParseFloat(cmp.Or(params["q"], "1"), 64)
-		return err == nil && weight > 0
-	}
-	return false
+	return slices.ContainsFunc(strings.Split(header.Get("Accept-Encoding"), ","), func(coding string) bool {
+		name, weight, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")
+		return name == "gzip" && weight != "q=0"
+	})
 }
 
 // blocks are bytes in memory. They grow without being copied.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -188,4 +189,30 @@ func TestOptionsOfEverything(t *testing.T) {
 	if answer, err := io.ReadAll(conn); err != nil || !reached || !strings.HasPrefix(string(answer), "HTTP/1.1 401 ") {
 		t.Errorf("got %q, %v", answer, err)
 	}
+}
+
+// Of too many connections, the one is closed that has waited longest for a
+// request. A client that sends one is answered.
+func TestConnectionsAreBounded(t *testing.T) {
+	const tooMany = 50
+	w := newWorld(t)
+	server := serve(t, w.handler, (*httptest.Server).Start)
+	ask := func(conn net.Conn) {
+		t.Helper()
+		_, _ = io.WriteString(conn, "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+		if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("%+v, %v", resp, err)
+		}
+	}
+	var conns []*net.TCPConn
+	for range maxConnections + tooMany {
+		conns = append(conns, dial(t, server))
+	}
+	ask(dial(t, server))
+	for i, conn := range conns[:tooMany+1] {
+		if n, err := conn.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("connection %d is open: %v", i, err)
+		}
+	}
+	ask(conns[len(conns)-1])
 }

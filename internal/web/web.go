@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sync/singleflight"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/page"
@@ -43,7 +45,10 @@ type Options struct {
 // handler answers requests.
 type handler struct {
 	Options
-	errors *prometheus.CounterVec
+	errors  *prometheus.CounterVec
+	answers *answers
+	polls   singleflight.Group // for lists
+	imports atomic.Int64       // of the newest scrape
 }
 
 // telemetryPathPattern permits no part that is empty or begins with a dot.
@@ -67,7 +72,8 @@ func New(opts Options) (http.Handler, error) {
 	if err := ValidateTelemetryPath(opts.TelemetryPath); err != nil {
 		return nil, fmt.Errorf("telemetry path %w", err)
 	}
-	h := &handler{opts, newErrorCounter()}
+	h := &handler{Options: opts, errors: newErrorCounter(), answers: newAnswers()}
+	h.imports.Store(int64(len(opts.Collector.Snapshot().Imports)))
 	if err := opts.Registry.Register(h.errors); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
@@ -77,11 +83,11 @@ func New(opts Options) (http.Handler, error) {
 		metrics += "{$}" // and nothing below it
 	}
 	mux.Handle(metrics, h.metricsHandler())
-	mux.Handle("GET /api/v1/imports", newSharing(http.HandlerFunc(h.listImports), isUnfiltered))
-	mux.Handle("GET /api/v1/imports/{repository}/{branch}/{id}", inMemory(http.HandlerFunc(h.getImport)))
+	mux.HandleFunc("GET /api/v1/imports", h.listImports)
+	mux.HandleFunc("GET /api/v1/imports/{repository}/{branch}/{id}", h.answers.own(h.getImport))
 	mux.HandleFunc("PUT /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.putImport))
 	mux.HandleFunc("DELETE /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.deleteImport))
-	mux.Handle("GET /probe", inMemory(http.HandlerFunc(h.probe)))
+	mux.HandleFunc("GET /probe", h.answers.own(h.probe))
 	if err := h.registerPages(mux); err != nil {
 		return nil, err
 	}
@@ -97,6 +103,7 @@ func New(opts Options) (http.Handler, error) {
 func (h *handler) registerPages(mux *http.ServeMux) error {
 	status, err := page.New(page.Options{
 		Collector:     h.Collector,
+		Share:         h.answers.share,
 		Logger:        h.Logger,
 		TelemetryPath: h.TelemetryPath,
 		Version:       h.Version,
@@ -106,8 +113,8 @@ func (h *handler) registerPages(mux *http.ServeMux) error {
 	}
 	pages := http.NewServeMux()
 	status.Register(pages)
-	mux.Handle("/imports", inMemory(pages))
-	mux.Handle("/imports/", inMemory(pages))
+	mux.Handle("/imports", pages)
+	mux.Handle("/imports/", h.answers.own(pages.ServeHTTP))
 	if h.TelemetryPath == "/" {
 		return nil
 	}

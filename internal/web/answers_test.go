@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -40,7 +38,7 @@ func (c *counting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func TestAnswersAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &counting{answer: make(chan struct{})}
-		s := newSharing(next, func(r *http.Request) (string, bool) { return r.URL.RawQuery, true })
+		a := newAnswers()
 		var all sync.WaitGroup
 		for _, group := range []struct {
 			query   string
@@ -50,7 +48,7 @@ func TestAnswersAreShared(t *testing.T) {
 			for range group.readers {
 				all.Go(func() {
 					answer := httptest.NewRecorder()
-					s.ServeHTTP(answer, newRequest(t.Context(), "/?"+group.query))
+					a.share(answer, newRequest(t.Context(), "/?"+group.query), next.ServeHTTP)
 					if got := answer.Body.String(); got != group.want {
 						t.Errorf("got %q, want %q", got, group.want)
 					}
@@ -68,7 +66,7 @@ func TestAnswersAreShared(t *testing.T) {
 func TestPanicIsNoAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := &counting{answer: make(chan struct{})}
-		s := newSharing(next, func(r *http.Request) (string, bool) { return r.URL.RawQuery, true })
+		a := newAnswers()
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
@@ -78,7 +76,7 @@ func TestPanicIsNoAnswer(t *testing.T) {
 						t.Errorf("no panic, which net/http makes a failure, but %d %s", answer.Code, answer.Body)
 					}
 				}()
-				s.ServeHTTP(answer, newRequest(t.Context(), "/?panic"))
+				a.share(answer, newRequest(t.Context(), "/?panic"), next.ServeHTTP)
 			})
 		}
 		synctest.Wait()
@@ -87,36 +85,41 @@ func TestPanicIsNoAnswer(t *testing.T) {
 	})
 }
 
-// Answers that are not shared wait for room in memory, which readers take that
-// have stopped. They delay no others.
-func TestUnsharedAnswersAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		next := &counting{answer: make(chan struct{})}
-		close(next.answer)
-		s := newSharing(next, func(r *http.Request) (string, bool) { return "", r.URL.RawQuery == "" })
-		end := make(chan struct{})
-		ctx, hangUp := context.WithCancel(t.Context())
-		var all sync.WaitGroup
-		for range 3 * maxUnshared {
-			all.Go(func() {
-				reader := newStuck()
-				reader.end = end
-				s.ServeHTTP(reader, newRequest(ctx, "/?filter"))
-			})
-		}
-		synctest.Wait()
-		if next.times != maxUnshared {
-			t.Errorf("%d answers in memory", next.times)
-		}
-		answer := httptest.NewRecorder()
-		s.ServeHTTP(answer, newRequest(t.Context(), "/"))
-		if answer.Body.Len() == 0 {
-			t.Error("no shared answer")
-		}
-		hangUp()
-		close(end)
-		all.Wait()
-	})
+// Readers that stop are cut off when their answers take too much memory, the one
+// first that began first.
+func TestStoppedReadersAreCutOff(t *testing.T) {
+	const readers, size = 100, 4 << 20
+	handler := newAnswers().own(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) })
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			server := serve(t, handler, func(s *httptest.Server) { s.EnableHTTP2 = protocol == "HTTP/2.0"; s.StartTLS() })
+			transport := server.Client().Transport.(*http.Transport)
+			transport.DisableCompression = true
+			transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10, MaxReceiveBufferPerConnection: 64 << 10}
+			before := heap()
+			answers := make([]*http.Response, readers)
+			for i := range answers {
+				resp, err := server.Client().Get(server.URL)
+				if err != nil || resp.Proto != protocol {
+					t.Fatalf("%v, %+v", err, resp)
+				}
+				defer resp.Body.Close()
+				answers[i] = resp
+			}
+			if grown := heap() - before; grown > maxHeldBytes*3/2 {
+				t.Errorf("%d MiB", grown>>20)
+			}
+			if n, err := io.Copy(io.Discard, answers[0].Body); err == nil {
+				t.Errorf("the first reader can read %d bytes", n)
+			}
+			for _, resp := range answers[:readers-1] { // they share a window
+				resp.Body.Close()
+			}
+			if n, err := io.Copy(io.Discard, answers[readers-1].Body); n != size {
+				t.Errorf("the last reader can read %d bytes, %v", n, err)
+			}
+		})
+	}
 }
 
 // stuck is a reader that has stopped: its writes end when end is closed.
@@ -156,49 +159,6 @@ func TestStoppedReader(t *testing.T) {
 				reading.Wait()
 			})
 		}
-	}
-}
-
-// Readers that stop share one answer in memory, over HTTP/2 and over HTTP/1. An
-// HTTP/2 connection has few streams.
-func TestStoppedReadersShareMemory(t *testing.T) {
-	const readers, maxStreams, few = 100, 32, 8
-	handler := newFinished(t, 4_000)
-	rendered := httptest.NewRecorder()
-	handler.ServeHTTP(rendered, newRequest(t.Context(), "/api/v1/imports"))
-	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
-		t.Run(protocol, func(t *testing.T) {
-			var connections atomic.Int32
-			server := serve(t, handler, func(s *httptest.Server) { s.EnableHTTP2 = protocol == "HTTP/2.0"; s.StartTLS() }, func(s *http.Server) {
-				s.ConnState = func(_ net.Conn, state http.ConnState) {
-					if state == http.StateNew {
-						connections.Add(1)
-					}
-				}
-			})
-			transport := server.Client().Transport.(*http.Transport)
-			transport.DisableCompression = true
-			transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10, MaxReceiveBufferPerConnection: 64 << 10}
-			before := heap()
-			var all sync.WaitGroup
-			for range readers {
-				all.Go(func() {
-					resp, err := server.Client().Get(server.URL + "/api/v1/imports")
-					if err != nil || resp.Proto != protocol {
-						t.Errorf("%v, %+v", err, resp)
-						return
-					}
-					t.Cleanup(func() { resp.Body.Close() })
-				})
-			}
-			all.Wait()
-			if grown, size := heap()-before, rendered.Body.Len(); grown > few*size {
-				t.Errorf("%d KiB for answers of %d KiB", grown>>10, size>>10)
-			}
-			if got := connections.Load(); got < readers/maxStreams {
-				t.Errorf("%d streams over %d connections", readers, got)
-			}
-		})
 	}
 }
 
