@@ -71,6 +71,7 @@ test: npm-tools
 # real Alertmanager, helm and others. A module of its own, so that nothing that
 # only its tests import is among what the exporter depends on.
 e2e: $(HELM) $(KUBERNETES)/kube-apiserver $(KUBERNETES)/crds
+	go test -run TestMemoryUnderAttack -count=1 -timeout 15m . -attack
 	cd deploy && go vet ./... && go test -race -shuffle=on -count=1 -timeout 15m ./...
 
 # Kubernetes' API server for the tests of the chart. It takes ten minutes on two

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -81,6 +80,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	logger, slogger := newLogger(stderr, *f.logFormat, *f.logLevel)
+	redirectStandardLog(logger)
 	loader := config.NewLoader(*f.configFile, version.ComponentUserAgent(program), logger)
 	if *f.configCheck {
 		if err := errors.Join(loader.Check(), validateWebConfig(*f.web.WebConfigFile)); err != nil {
@@ -171,7 +171,6 @@ func validateWebConfig(file string) error {
 // those in flight.
 func listenAndServe(ctx context.Context, handler http.Handler, f *toolkit.FlagConfig, logger log.Logger, slogger *slog.Logger) error {
 	server := web.NewServer(handler)
-	server.ErrorLog = stdlog.New(serverErrors{logger}, "", 0)
 	failed := make(chan error, 1)
 	go func() {
 		failed <- toolkit.ListenAndServe(server, f, slogger)
@@ -192,22 +191,6 @@ func listenAndServe(ctx context.Context, handler http.Handler, f *toolkit.FlagCo
 		return err
 	}
 	return nil
-}
-
-// serverErrors is how net/http logs.
-type serverErrors struct{ logger log.Logger }
-
-// Write implements io.Writer: it takes one line of the log.
-func (e serverErrors) Write(line []byte) (int, error) {
-	msg := strings.TrimSpace(string(line))
-	logger := level.Warn(e.logger)
-	// Whoever only looks whether the port is open, as kubelet and load balancers
-	// do, connects to it and leaves.
-	if strings.HasPrefix(msg, "http: TLS handshake error") && strings.HasSuffix(msg, ": EOF") {
-		logger = level.Debug(e.logger)
-	}
-	logger.Log("msg", msg)
-	return len(line), nil
 }
 
 func printDemoURLs(w io.Writer, address, telemetryPath string) {

@@ -616,7 +616,8 @@ func TestOpenImportAPI(t *testing.T) {
 }
 
 // A client that connects and disconnects, as TCP probes do, is logged at debug
-// level; one that does not speak TLS is worth a warning.
+// level; one that does not speak TLS is worth a warning. Many of them cannot fill
+// the disk with the log.
 func TestTCPProbes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -643,6 +644,18 @@ func TestTCPProbes(t *testing.T) {
 			return false
 		})
 	}
+	begin := time.Now()
+	for range 500 {
+		e.send(http.MethodGet, "/metrics")
+	}
+	atMost := 11 + int(time.Since(begin).Seconds())
+	if got := strings.Count(e.stderr.String(), "TLS handshake error"); got > atMost {
+		t.Errorf("%d lines, want at most %d", got, atMost)
+	}
+	eventually(t, "what was left out is told", func() bool {
+		e.send(http.MethodGet, "/metrics")
+		return strings.Contains(e.stderr.String(), "dropped_lines=")
+	})
 }
 
 // With --log.format=json, every line of the log is JSON.

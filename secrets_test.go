@@ -72,6 +72,7 @@ var echoes = map[string]string{
 	"cut-short":      "HTTP/1.1 200 X\r\nContent-Length: 100000\r\n\r\nWORDS",
 	"header":         "HTTP/1.1 200 X\r\nWORDS\r\n\r\n",
 	"chunk":          "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\nWORDS\r\n",
+	"surplus":        "HTTP/1.1 404 X\r\nContent-Length: 2\r\n\r\n{}WORDS",
 	"not-http":       "WORDS\r\n\r\n",
 	"token":          "HTTP/1.1 200 X\r\nContent-Type: application/json\r\n\r\n" + `{"access_token":FIRST,"token_type":"bearer"}`,
 }

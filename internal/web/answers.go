@@ -12,7 +12,7 @@ import (
 
 const (
 	// maxHeldBytes is how much memory answers may take that are being sent.
-	maxHeldBytes = 64 << 20
+	maxHeldBytes = 32 << 20
 	// minHeld answers may be sent at once, however large they are.
 	minHeld = 2
 )
@@ -23,11 +23,16 @@ type answers struct {
 	flights singleflight.Group
 	slot    chan struct{} // taken while a shared answer is rendered
 
-	mu   sync.Mutex
-	held []*rendering // those that are being sent, the oldest first
+	mu       sync.Mutex
+	held     []*rendering // those that are being sent, the oldest first
+	released sync.Cond    // told of every client that has read its answer
 }
 
-func newAnswers() *answers { return &answers{slot: make(chan struct{}, 1)} }
+func newAnswers() *answers {
+	a := &answers{slot: make(chan struct{}, 1)}
+	a.released.L = &a.mu
+	return a
+}
 
 // own has next answer every request by itself.
 func (a *answers) own(next http.HandlerFunc) http.HandlerFunc {
@@ -46,6 +51,7 @@ func (a *answers) share(w http.ResponseWriter, r *http.Request, next http.Handle
 	v, _, _ := a.flights.Do(key, func() (any, error) { // there is no error
 		a.slot <- struct{}{}
 		defer func() { <-a.slot }()
+		a.makeRoom()
 		a.flights.Forget(key)
 		return render(next, r), nil
 	})
@@ -53,40 +59,41 @@ func (a *answers) share(w http.ResponseWriter, r *http.Request, next http.Handle
 	a.send(w, r, answer)
 }
 
-// send sends answer to the client of r, unless newer ones take the memory that
-// it has: then the client is cut off.
-func (a *answers) send(w http.ResponseWriter, r *http.Request, answer *rendering) {
-	ctx := a.hold(answer)
-	defer a.release(answer)
-	answer.send(ctx, w, r)
-}
-
-// hold takes note that one more client reads answer. The context is done when
-// it has to stop.
-func (a *answers) hold(answer *rendering) context.Context {
+// makeRoom cuts off clients that read slowly, those first that began first, until
+// there is memory for one more answer.
+func (a *answers) makeRoom() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for len(a.held) >= minHeld {
+		total := 0
+		for _, h := range a.held {
+			total += h.body.size()
+		}
+		if total <= maxHeldBytes {
+			return
+		}
+		a.held[0].cut()
+		a.released.Wait()
+	}
+}
+
+// send sends answer to the client of r.
+func (a *answers) send(w http.ResponseWriter, r *http.Request, answer *rendering) {
+	a.mu.Lock()
 	if answer.readers++; answer.readers == 1 {
 		answer.ctx, answer.cut = context.WithCancel(context.Background())
 		a.held = append(a.held, answer)
 	}
-	total := 0
-	for _, h := range a.held {
-		total += h.body.size()
-	}
-	for total > maxHeldBytes && len(a.held) > minHeld {
-		total -= a.held[0].body.size()
-		a.held[0].cut()
-		a.held = a.held[1:]
-	}
-	return answer.ctx
-}
-
-func (a *answers) release(answer *rendering) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if answer.readers--; answer.readers == 0 {
-		answer.cut()
-		a.held = slices.DeleteFunc(a.held, func(h *rendering) bool { return h == answer })
-	}
+	ctx := answer.ctx
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if answer.readers--; answer.readers == 0 {
+			answer.cut()
+			a.held = slices.DeleteFunc(a.held, func(h *rendering) bool { return h == answer })
+		}
+		a.released.Signal()
+	}()
+	answer.send(ctx, w, r)
 }

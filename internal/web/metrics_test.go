@@ -205,27 +205,19 @@ func TestScrapeOfAClientThatHungUp(t *testing.T) {
 	}
 }
 
-// While lakeFS hangs, so many imports are reported within Prometheus' timeout,
-// the rendering included.
+// While lakeFS hangs, so many imports are reported at Prometheus' deadline, not at
+// that of the polls. How fast this machine is does not matter.
 func TestDeadlineOfManyImports(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIPPED: takes half a minute")
+	const imports = 100_000
+	w := newWorld(t)
+	w.addLakeFS("prod").Inject(lakefstest.Everything, lakefstest.Fault{Break: lakefstest.BlackHole})
+	w.watchMany("prod", imports)
+	ctx, cancel := context.WithTimeout(t.Context(), pollTimeout)
+	defer cancel()
+	begin := time.Now()
+	resp, body := w.send(ctx, http.MethodGet, "/metrics", "", scrapeTimeoutHeader, "10", "Accept-Encoding", "gzip")
+	if got := strings.Count(gunzip(t, body), "\nlakefs_import_poll_success{"); resp.StatusCode != http.StatusOK || got != imports {
+		t.Errorf("status %d, %d imports", resp.StatusCode, got)
 	}
-	for _, n := range []int{30_000, 100_000} {
-		w := newWorld(t)
-		w.addLakeFS("prod").Inject(lakefstest.Everything, lakefstest.Fault{Break: lakefstest.BlackHole})
-		w.watchMany("prod", n)
-		for range 2 {
-			const timeout = 10 * time.Second
-			ctx, cancel := context.WithTimeout(t.Context(), timeout)
-			defer cancel()
-			begin := time.Now()
-			resp, body := w.send(ctx, http.MethodGet, "/metrics", "", scrapeTimeoutHeader, "10", "Accept-Encoding", "gzip")
-			took := time.Since(begin)
-			if got := strings.Count(gunzip(t, body), "\nlakefs_import_poll_success{"); resp.StatusCode != http.StatusOK || got != n {
-				t.Errorf("status %d, %d imports", resp.StatusCode, got)
-			}
-			t.Logf("%d imports: %s", n, took)
-		}
-	}
+	t.Logf("answered after %s", time.Since(begin))
 }

@@ -40,6 +40,8 @@ const (
 	branch = "main"
 	// testPatience is how long a test waits for what is bound to happen.
 	testPatience = 30 * time.Second
+	// pollTimeout is how long lakeFS has to answer.
+	pollTimeout = time.Minute
 )
 
 // import50k runs for 100 seconds.
@@ -124,7 +126,7 @@ func (w *world) addLakeFS(name string) *lakefstest.Server {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(client.CloseIdleConnections)
-	w.cfg.Servers = append(w.cfg.Servers, collector.Server{Name: name, Client: client, Timeout: time.Minute, MaxConcurrentRequests: 32})
+	w.cfg.Servers = append(w.cfg.Servers, collector.Server{Name: name, Client: client, Timeout: pollTimeout, MaxConcurrentRequests: 32})
 	w.collector.Apply(w.cfg)
 	return server
 }
