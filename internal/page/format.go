@@ -58,9 +58,10 @@ func formatSeconds(s float64) string {
 }
 
 func formatUnits(large int64, largeUnit string, small int64, smallUnit string) string {
-	s := strconv.FormatInt(large, 10) + " " + largeUnit
+	const space = "\u00a0" // where no line ends
+	s := strconv.FormatInt(large, 10) + space + largeUnit
 	if small > 0 {
-		s += " " + strconv.FormatInt(small, 10) + " " + smallUnit
+		s += space + strconv.FormatInt(small, 10) + space + smallUnit
 	}
 	return s
 }

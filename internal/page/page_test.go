@@ -36,15 +36,9 @@ func mustContain(t *testing.T, text string, parts ...string) {
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// golden compares what people read on a page with a file of testdata.
-func golden(t *testing.T, name string, page node) {
+// golden compares got with a file of testdata.
+func golden(t *testing.T, name, got string) {
 	t.Helper()
-	got := page.one("title").lines()
-	for section := range page.one("main").ChildNodes() {
-		if n := (node{section}); n.attr("class") != "help" {
-			got += n.lines()
-		}
-	}
 	path := filepath.Join("testdata", name+".txt")
 	if *update {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -60,6 +54,18 @@ func golden(t *testing.T, name string, page node) {
 	}
 }
 
+// goldenPage compares what people read on a page with a file of testdata.
+func goldenPage(t *testing.T, name string, page node) {
+	t.Helper()
+	got := page.one("title").lines()
+	for section := range page.one("main").ChildNodes() {
+		if n := (node{section}); n.attr("class") != "help" {
+			got += n.lines()
+		}
+	}
+	golden(t, name, got)
+}
+
 // What people read when all is well but for some imports, and how filters that
 // are wrong, or hide what needs attention, are told.
 func TestEveryState(t *testing.T) {
@@ -69,7 +75,7 @@ func TestEveryState(t *testing.T) {
 		"every_state": "/imports", "no_match": "/imports?q=zzz&state=failed", "wrong_filter": "/imports?state=nonsense",
 		"hidden": "/imports?q=satellite&branch=main", "one_state": "/imports?label=team%3Dweb&state=hung&state=stalled",
 	} {
-		golden(t, name, w.load(path))
+		goldenPage(t, name, w.load(path))
 	}
 	page, css := w.load("/imports"), w.get("/imports/page.css").Body.String()
 	for state, ref := range refs {
@@ -104,14 +110,12 @@ func TestTrouble(t *testing.T) {
 			t.Errorf("headline %q, want %q", got, headline)
 		}
 	})
-	golden(t, "trouble", w.load("/imports"))
+	goldenPage(t, "trouble", w.load("/imports"))
 }
 
 // What is wrong with import files and the storage is on the page.
 func TestFilesAndStorage(t *testing.T) {
-	w := newWorld(t)
-	w.collector = newCollector(t, w.clock.Now, brokenStore{})
-	w.page, w.mux = newPage(t, w.collector)
+	w := newWorld(t, brokenStore{})
 	lakeFS := w.addServer("prod", 0)
 	w.cfg.Files = brokenFiles{"a.yml": "entry 3: id is missing", "b.yml": "", "c.yml": "not YAML"}
 	w.watch(newImport("prod", lakeFS.Start("any", "main", lakefstest.Script{Objects: 1000, Rate: 1}), 0))
@@ -119,14 +123,12 @@ func TestFilesAndStorage(t *testing.T) {
 		t.Fatal("registered without a storage")
 	}
 	w.clock.Advance(time.Minute)
-	golden(t, "files_and_storage", w.load("/imports"))
+	goldenPage(t, "files_and_storage", w.load("/imports"))
 }
 
 // An import of a server that is not configured any more is not called running.
 func TestServerGone(t *testing.T) {
-	w := newWorld(t)
-	w.collector = newCollector(t, w.clock.Now, memoryStore{})
-	w.page, w.mux = newPage(t, w.collector)
+	w := newWorld(t, memoryStore{})
 	ref := w.addServer("gone", 0).Start("any", "main", lakefstest.Script{Objects: 1000, Rate: 1})
 	if _, err := w.collector.Register(t.Context(), newImport("gone", ref, 0)); err != nil {
 		t.Fatal(err)
@@ -134,21 +136,21 @@ func TestServerGone(t *testing.T) {
 	w.clock.Advance(time.Minute)
 	w.poll()
 	w.collector.Apply(collector.Config{})
-	golden(t, "server_gone", w.load("/imports"))
+	goldenPage(t, "server_gone", w.load("/imports"))
 }
 
 func TestHeadline(t *testing.T) {
 	w := newWorld(t)
-	golden(t, "nothing_watched", w.load("/imports"))
+	goldenPage(t, "nothing_watched", w.load("/imports"))
 	lakeFS := w.addServer("prod", 0)
 	lakeFS.AddRepository("any")
 	w.cfg.Repositories = []collector.Repository{{Server: "prod", Name: "any"}}
 	w.collector.Apply(w.cfg)
 	w.clock.Advance(time.Minute)
-	golden(t, "repositories_only", w.load("/imports"))
+	goldenPage(t, "repositories_only", w.load("/imports"))
 	w.watch(newImport("prod", lakeFS.Start("any", "main", lakefstest.Script{Objects: 1000, Rate: 1}), 0))
 	w.clock.Advance(time.Minute)
-	golden(t, "all_is_well", w.load("/imports"))
+	goldenPage(t, "all_is_well", w.load("/imports"))
 }
 
 type brokenStore struct{ memoryStore }

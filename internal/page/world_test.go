@@ -31,21 +31,25 @@ type world struct {
 	mux       *http.ServeMux
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, stores ...collector.Store) *world {
 	t.Helper()
 	w := &world{t: t, clock: lakefstest.NewClock(time.Date(2026, 11, 22, 10, 50, 27, 0, time.UTC))}
-	w.collector = newCollector(t, w.clock.Now, nil)
+	w.collector = newCollector(t, w.clock.Now, stores...)
 	w.page, w.mux = newPage(t, w.collector)
 	w.page.wait = time.Minute // a busy machine must not look like a slow lakeFS
 	return w
 }
 
-func newCollector(t testing.TB, now func() time.Time, store collector.Store) *collector.Collector {
+func newCollector(t testing.TB, now func() time.Time, stores ...collector.Store) *collector.Collector {
 	t.Helper()
-	c, err := collector.New(collector.Options{
-		Now: now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(), FinishedFor: 24 * time.Hour,
-		Store: store, Retention: 24 * time.Hour, MaxRegistered: 10,
-	})
+	opts := collector.Options{
+		Now: now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(),
+		Retention: 24 * time.Hour, FinishedFor: 24 * time.Hour, MaxRegistered: 10,
+	}
+	for _, store := range stores {
+		opts.Store = store
+	}
+	c, err := collector.New(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
