@@ -115,7 +115,9 @@ func (t *tally) add(c *call) {
 	t.sent++
 	if a.err != nil {
 		t.failures[a.Result]++
-		t.example = a.Message
+		if t.example == "" || a.Result != resultNotFound { // a wrong name says nothing about the server
+			t.example = a.Message
+		}
 	}
 	if !a.fromLakeFS() {
 		return
