@@ -156,9 +156,9 @@ func (b *builder) fillImports() {
 }
 
 // isUnknown reports whether the state of an import that was not finished is not
-// known now, because there is no answer about it.
+// known now, because lakeFS did not answer. One that is new was not asked for.
 func isUnknown(imp *collector.ImportView) bool {
-	return !imp.Finished() && imp.NotFoundSince.IsZero() && !imp.PollSuccess()
+	return !imp.Finished() && imp.NotFoundSince.IsZero() && !imp.PollSuccess() && !imp.Poll.At.IsZero()
 }
 
 // count counts an import that matches everything but the states.
