@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
+	"strings"
+	"text/template"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -51,7 +54,7 @@ func (s *seconds) Set(text string) error {
 		d, err = time.Duration(n*float64(time.Second)), nil
 	}
 	if err != nil || d < 0 || d > maxTimeoutOffset {
-		return fmt.Errorf("--timeout-offset: must be from 0s to 1h, such as 500ms, not %q", text)
+		return fmt.Errorf("must be from 0s to 1h, such as 500ms, not %q", text)
 	}
 	*s = seconds(d)
 	return nil
@@ -60,6 +63,72 @@ func (s *seconds) Set(text string) error {
 // String implements kingpin.Value.
 func (s *seconds) String() string { return time.Duration(*s).String() }
 
+// named has the errors of a flag's value name the flag.
+type named struct {
+	kingpin.Value
+	name string
+}
+
+// Set implements kingpin.Value.
+func (n named) Set(text string) error {
+	err := n.Value.Set(text)
+	if errors.As(err, new(*strconv.NumError)) { // which would name a function
+		return fmt.Errorf("--%s: invalid value %q", n.name, text)
+	}
+	if err != nil {
+		return fmt.Errorf("--%s: %w", n.name, err)
+	}
+	return nil
+}
+
+// IsBoolFlag is how kingpin knows flags that take no value.
+func (n named) IsBoolFlag() bool {
+	v, ok := n.Value.(interface{ IsBoolFlag() bool })
+	return ok && v.IsBoolFlag()
+}
+
+// IsCumulative is how kingpin knows flags that can be repeated.
+func (n named) IsCumulative() bool {
+	v, ok := n.Value.(interface{ IsCumulative() bool })
+	return ok && v.IsCumulative()
+}
+
+// topic is a part of --help.
+type topic struct {
+	Title string
+	Flags []*kingpin.FlagModel
+}
+
+const usageTemplate = `usage: {{.App.Name}} [<flags>]
+
+{{.App.Help}}
+{{range .Context.Flags|Topics}}
+{{.Title}}:
+{{.Flags|FlagsToTwoColumns|FormatTwoColumns}}{{end}}`
+
+// topics groups flags by what they are about.
+func topics(flags []*kingpin.FlagModel) []*topic {
+	all := []*topic{{Title: "General"}, {Title: "Web server"}, {Title: "Storage and metrics"}, {Title: "Scrapes and shards"}, {Title: "Log"}}
+	for _, f := range flags {
+		i := 0
+		switch prefix, _, _ := strings.Cut(f.Name, "."); prefix {
+		case "web":
+			i = 1
+		case "storage", "metrics":
+			i = 2
+		case "timeout-offset", "shard", "total-shards":
+			i = 3
+		case "log":
+			i = 4
+		}
+		all[i].Flags = append(all[i].Flags, f)
+	}
+	return all
+}
+
+// unknown is what version.Print says of what is not known.
+var unknown = regexp.MustCompile(`\n +[a-z ]+: +(unknown)?(?m:$)| \(branch: , revision: unknown\)`)
+
 // parseFlags returns the flags. done is true if there is nothing left to do,
 // because help or the version was asked for.
 func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, err error) {
@@ -67,9 +136,10 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, er
 	app.DefaultEnvars()
 	app.UsageWriter(stdout).ErrorWriter(stderr)
 	app.Terminate(func(int) { done = true })
-	app.Version(version.Print(program))
-	app.VersionFlag.NoEnvar()
-	app.HelpFlag.Short('h').NoEnvar()
+	app.Version(unknown.ReplaceAllString(version.Print(program), ""))
+	app.HelpFlag.Short('h').Help("Show this help.")
+	app.VersionFlag.Help("Show the version.")
+	app.UsageTemplate(usageTemplate).UsageFuncs(template.FuncMap{"Topics": topics})
 	f.configFile = app.Flag("config.file", "Path to the configuration file.").
 		Default("config.yml").String()
 	f.configCheck = app.Flag("config.check", "Load the configuration and its import files, say what is wrong with them, and exit.").
@@ -101,6 +171,13 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, er
 		Default("info").Enum("debug", "info", "warn", "error")
 	f.logFormat = app.Flag("log.format", "Output format of log messages. One of: logfmt, json.").
 		Default("logfmt").Enum("logfmt", "json")
+	for _, m := range app.Model().Flags {
+		flag := app.GetFlag(m.Name)
+		flag.SetValue(named{m.Value, m.Name})
+		if m.Hidden || flag == app.HelpFlag || flag == app.VersionFlag {
+			flag.NoEnvar() // which others may use
+		}
+	}
 	if _, err := app.Parse(args); err != nil {
 		return f, false, fmt.Errorf("%w, try --help", err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	sloggokit "github.com/tjhop/slog-gokit"
+	"golang.org/x/crypto/bcrypt"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/config"
@@ -83,11 +84,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	redirectStandardLog(logger)
 	loader := config.NewLoader(*f.configFile, version.ComponentUserAgent(program), logger)
 	if *f.configCheck {
-		if err := errors.Join(loader.Check(), validateWebConfig(*f.web.WebConfigFile)); err != nil {
+		summary, err := loader.Check()
+		if err := errors.Join(err, validateWebConfig(*f.web.WebConfigFile)); err != nil {
 			fmt.Fprintln(stderr, err)
 			return 1
 		}
-		fmt.Fprintln(stdout, "ok")
+		fmt.Fprintf(stdout, "ok (%s)\n", summary)
 		return 0
 	}
 
@@ -161,7 +163,11 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 }
 
 func validateWebConfig(file string) error {
-	if err := toolkit.Validate(file); err != nil {
+	err := toolkit.Validate(file)
+	if errors.Is(err, bcrypt.ErrHashTooShort) || errors.As(err, new(bcrypt.InvalidHashPrefixError)) {
+		err = fmt.Errorf("basic_auth_users: a password must be hashed by bcrypt, such as by htpasswd -nBC 10 USER (%w)", err)
+	}
+	if err != nil {
 		return fmt.Errorf("--web.config.file: %w", err)
 	}
 	return nil

@@ -57,26 +57,28 @@ func TestCommandLine(t *testing.T) {
 		// an error, which may follow lines of level info.
 		stdout, stderr string
 	}{
-		{name: "version", args: "--version", stdout: `lakefs_import_exporter, version 1\.2\.3-test \(branch: .*\n(.*\n)*  go version: .*\n(.*\n)*`},
+		{name: "version", args: "--version", stdout: `lakefs_import_exporter, version 1\.2\.3-test( \(.*revision: [0-9a-f]+.*\))?\n  go version: .*\n  platform: .*\n`},
 		{name: "short help", args: "-h", stdout: `usage: lakefs_import_exporter \[<flags>\]\n(.*\n)*`},
-		{name: "no version or help by environment", args: "--config.check", env: []string{"LAKEFS_IMPORT_EXPORTER_VERSION=true", "LAKEFS_IMPORT_EXPORTER_HELP=true"}, files: files{"config.yml": good}, stdout: `ok\n`},
+		{name: "no version or help by environment", args: "--config.check", env: []string{"LAKEFS_IMPORT_EXPORTER_VERSION=1.2.3", "LAKEFS_IMPORT_EXPORTER_HELP=x", "LAKEFS_IMPORT_EXPORTER_HELP_LONG=x"}, files: files{"config.yml": good}, stdout: `ok .*\n`},
 		{name: "unknown flag", args: "--nosuch", stderr: `error: unknown long flag '--nosuch', try --help`},
 		{name: "argument", args: "config.yml", stderr: `error: unexpected config.yml, try --help`},
-		{name: "log level", args: "--log.level=loud", stderr: `error: .*debug,info,warn,error, got 'loud', try --help`},
+		{name: "log level", args: "--log.level=loud", stderr: `error: --log\.level: .*debug,info,warn,error, got 'loud', try --help`},
 		{name: "offset", args: "--timeout-offset=x", stderr: `error: --timeout-offset: .*"x", try --help`},
 		{name: "negative offset", args: "--timeout-offset=-1", stderr: `error: --timeout-offset: .*"-1", try --help`},
 		{name: "huge offset", args: "--timeout-offset=1e99", stderr: `error: --timeout-offset: .*"1e99", try --help`},
 		{name: "taken telemetry path", args: "--web.telemetry-path=/api/v1/imports", stderr: `error: --web\.telemetry-path: "/api/v1/imports": /api/ is taken`},
+		{name: "bare number of seconds", args: "--config.check --timeout-offset=0.25", files: files{"config.yml": good}, stdout: `ok .*\n`},
+		{name: "empty shard", args: "--shard=", stderr: `error: --shard: invalid value "", try --help`},
 		{name: "shard", args: "--shard=3 --total-shards=3", stderr: `error: --shard: .* 3 .*`},
 		{name: "retention", args: "--storage.retention=0s", stderr: `error: --storage\.retention: must be positive, not 0s`},
 		{name: "finished for", args: "--metrics.finished-for=0s", stderr: `error: --metrics\.finished-for: must be positive, not 0s`},
 		{name: "import API without storage", args: importAPI, stderr: `error: --web\.enable-import-api: needs --storage\.path, .*`},
 		{name: "bad value in the environment", env: []string{"LAKEFS_IMPORT_EXPORTER_LOG_LEVEL=loud"}, stderr: `error: .*got 'loud', try --help`},
 
-		{name: "check", args: "--config.check", files: files{"config.yml": good}, stdout: `ok\n`},
-		{name: "check by environment", env: []string{"LAKEFS_IMPORT_EXPORTER_CONFIG_CHECK=true", "LAKEFS_IMPORT_EXPORTER_CONFIG_FILE=other.yml"}, files: files{"other.yml": good}, stdout: `ok\n`},
-		{name: "flag over environment", args: "--config.check --config.file=sub/good.yml", env: []string{"LAKEFS_IMPORT_EXPORTER_CONFIG_FILE=bad.yml"}, files: files{"sub/good.yml": good, "bad.yml": bad}, stdout: `ok\n`},
-		{name: "check the example", args: "--config.check", files: files{"config.yml": string(example), "imports/a.yml": "[]"}, stdout: `ok\n`},
+		{name: "check", args: "--config.check", files: files{"config.yml": good + "import_files: [imports/*.yml]\nrepositories: [{repository: my-repo}]\n", "imports/a.yml": "[{repository: my-repo, branch: main, id: y}]"}, stdout: `ok \(servers: 1, imports: 2, import files: 1, repositories: 1\)\n`},
+		{name: "check by environment", env: []string{"LAKEFS_IMPORT_EXPORTER_CONFIG_CHECK=true", "LAKEFS_IMPORT_EXPORTER_CONFIG_FILE=other.yml"}, files: files{"other.yml": good}, stdout: `ok .*\n`},
+		{name: "flag over environment", args: "--config.check --config.file=sub/good.yml", env: []string{"LAKEFS_IMPORT_EXPORTER_CONFIG_FILE=bad.yml"}, files: files{"sub/good.yml": good, "bad.yml": bad}, stdout: `ok .*\n`},
+		{name: "check the example", args: "--config.check", files: files{"config.yml": string(example), "imports/a.yml": "[]"}, stdout: `ok .*\n`},
 		{name: "check a bad config", args: "--config.check", files: files{"config.yml": bad}, stderr: `config\.yml: line \d+: imports: entry 1: repository "My Repo": must match .*`},
 		{name: "check a bad import file", args: "--config.check", files: files{"config.yml": good + "import_files: [imports/*.yml]\n", "imports/a.yml": "[{}]"}, stderr: `import file imports/a\.yml: line 1: entry 1: .*`},
 		{name: "check nothing", args: "--config.check", stderr: `config\.yml: no such file or directory: .*--demo.*`},
@@ -87,6 +89,7 @@ func TestCommandLine(t *testing.T) {
 		{name: "port taken", args: "--web.listen-address=" + taken.Addr().String(), files: files{"config.yml": good}, stderr: `level=error .*err="listen tcp ` + taken.Addr().String() + `: bind: address already in use"`},
 		{name: "no web config", args: "--web.config.file=web.yml", files: files{"config.yml": good}, stderr: `level=error .*err="--web\.config\.file: open web\.yml: no such file or directory"`},
 		{name: "bad web config", args: "--web.config.file=web.yml", files: files{"config.yml": good, "web.yml": "tls: {}\n"}, stderr: `level=error .*err="--web\.config\.file: .*field tls not found.*"`},
+		{name: "plain password in the web config", args: "--web.config.file=web.yml", files: files{"config.yml": good, "web.yml": "basic_auth_users: {prometheus: secret}\n"}, stderr: `level=error .*err="--web\.config\.file: basic_auth_users: a password must be hashed by bcrypt, .*"`},
 		{name: "web config without its certificate", args: "--web.config.file=web.yml", files: files{"config.yml": good, "web.yml": "tls_server_config: {cert_file: a, key_file: b}\n"}, stderr: `level=error .*err="--web\.config\.file: .*open a: no such file or directory"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -222,7 +222,7 @@ func (c *container) check(args ...string) {
 	cmd := c.command(append(slices.Clone(args), "--config.check")...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
-	if out, err := cmd.Output(); err != nil || string(out) != "ok\n" {
+	if out, err := cmd.Output(); err != nil || !strings.HasPrefix(string(out), "ok (") {
 		c.t.Errorf("%s: %v\n%s%s", cmd, err, out, stderr.String())
 	}
 }

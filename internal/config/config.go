@@ -81,13 +81,15 @@ func prefixed(prefix string, errs []error) error {
 }
 
 // Check reports problems of the config file, or else of all import files, which
-// it reads once. No Watch is affected.
-func (l *Loader) Check() error {
+// it reads once, or says how much there is of what. No Watch is affected.
+func (l *Loader) Check() (summary string, err error) {
 	cfg, err := l.Load()
 	if err != nil {
-		return err
+		return "", err
 	}
-	return cfg.Files.(*watcher).check()
+	files, imports, err := cfg.Files.(*watcher).check()
+	return fmt.Sprintf("servers: %d, imports: %d, import files: %d, repositories: %d",
+		len(cfg.Servers), len(cfg.Imports)+imports, files, len(cfg.Repositories)), err
 }
 
 func (l *Loader) load() (cfg collector.Config, errs []error) {

@@ -99,7 +99,7 @@ func TestBadConfigs(t *testing.T) {
 			if !reflect.DeepEqual(cfg, collector.Config{}) {
 				t.Errorf("got a config with the error: %+v", cfg)
 			}
-			if checked := newLoader("config.yml").Check(); checked == nil || checked.Error() != err.Error() {
+			if _, checked := newLoader("config.yml").Check(); checked == nil || checked.Error() != err.Error() {
 				t.Errorf("Check says %v, Load %v", checked, err)
 			}
 		})
@@ -258,7 +258,7 @@ func TestBadEnvironment(t *testing.T) {
 // The example loads, and shows every key of ours.
 func TestExample(t *testing.T) {
 	const path = "../../config.example.yml"
-	if err := newLoader(path).Check(); err != nil {
+	if _, err := newLoader(path).Check(); err != nil {
 		t.Error(err)
 	}
 	data, err := os.ReadFile(path)

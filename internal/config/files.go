@@ -201,8 +201,8 @@ func (w *watcher) merge(files importFiles) collector.FileSet {
 }
 
 // check reports every file that does not load, and warns of patterns without
-// any file.
-func (w *watcher) check() error {
+// any file. It returns how many files and imports in them there are.
+func (w *watcher) check() (n, imports int, err error) {
 	for _, pattern := range w.patterns {
 		if found, _ := filepath.Glob(pattern); found == nil {
 			level.Warn(w.loader.logger).Log("msg", "No import file matches", "pattern", pattern)
@@ -213,5 +213,5 @@ func (w *watcher) check() error {
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		errs = append(errs, prefixed("import file "+path, files[path].errs))
 	}
-	return errors.Join(errs...)
+	return len(files), len(w.merge(files).Imports), errors.Join(errs...)
 }

@@ -188,7 +188,8 @@ func TestBadImportFiles(t *testing.T) {
 			write(t, ".", "config.yml", fixtureConfig, "imports/a.yml", bad.content, "imports/b.json", imports("b1"))
 			l := newLoader("config.yml")
 			const file = "import file imports/a.yml: "
-			checkError(t, l.Check(), file+strings.ReplaceAll(bad.want, " | ", "\n"+file))
+			_, err := l.Check()
+			checkError(t, err, file+strings.ReplaceAll(bad.want, " | ", "\n"+file))
 			// One bad file breaks neither the config nor another file.
 			if set := firstSet(t, mustLoad(t, l)); len(set.Imports) != 1 || set.Errors["imports/a.yml"] == "" || set.Errors["imports/b.json"] != "" {
 				t.Errorf("got %+v", set)
@@ -318,7 +319,7 @@ func TestCheckOfFiles(t *testing.T) {
 	testFiles(t, func(f *fixture) {
 		f.want("a1 b1", "")
 		f.write("a.yml", "x", "b.yml", imports("b1", "b1"))
-		if err := f.loader.Check(); err == nil || strings.Count(err.Error(), "import file "+f.path("")) != 2 {
+		if _, err := f.loader.Check(); err == nil || strings.Count(err.Error(), "import file "+f.path("")) != 2 {
 			f.Errorf("got %v, want two files", err)
 		}
 		f.want("a1 b1", "a.yml b.yml", "warn *.json", "error a.yml", "error b.yml")
