@@ -2,11 +2,10 @@ package lakefs
 
 import (
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"strings"
-	"syscall"
+
+	"lakefs_import_exporter/internal/disk"
 
 	"github.com/prometheus/common/config"
 )
@@ -41,25 +40,12 @@ func (r *fileReader) tls(cfg config.TLSConfig) config.TLSConfig {
 }
 
 // readFile returns the content of a file without white space around it, which
-// must not be empty: without authorities, the system's would be trusted. It opens
-// the file without waiting for the other end of a pipe.
+// must not be empty: without authorities, the system's would be trusted.
 func readFile(path string) (string, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
-	var content []byte
-	if info.Mode().IsRegular() && info.Size() <= maxFileBytes {
-		content, err = io.ReadAll(io.LimitReader(f, maxFileBytes))
-	}
+	content, _, err := disk.ReadFile(path, maxFileBytes)
 	text := strings.TrimSpace(string(content))
 	if err == nil && text == "" {
-		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file with 1 byte to 1 MiB of text")}
+		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("empty")}
 	}
 	return text, err
 }

@@ -70,13 +70,21 @@ func (s *ImportStatus) Outcome() Outcome {
 // quote from the body.
 func (s *ImportStatus) UnmarshalJSON(data []byte) error {
 	var (
+		fields    map[string]json.RawMessage // by keys as they are spelled
 		completed []byte
 		updated   *time.Time
 		commit    struct{ ID string }
 		status    ImportStatus
 	)
-	err := decodeObject(data, func(key, value []byte) (err error) {
-		switch string(key) {
+	if json.Unmarshal(data, &fields) != nil || fields == nil {
+		return errors.New("not an object")
+	}
+	for key, value := range fields {
+		if string(value) == "null" {
+			continue
+		}
+		var err error
+		switch key {
 		case "completed":
 			completed = value
 		case "update_time":
@@ -93,11 +101,11 @@ func (s *ImportStatus) UnmarshalJSON(data []byte) error {
 		case "error":
 			err = json.Unmarshal(value, &status.Error)
 		}
-		return err
-	})
+		if err != nil {
+			return errors.New(key + " has a value of another type")
+		}
+	}
 	switch {
-	case err != nil:
-		return err
 	case string(completed) != "true" && string(completed) != "false":
 		return errors.New("completed is not a boolean")
 	case updated == nil:

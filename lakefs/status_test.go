@@ -25,7 +25,7 @@ func TestOutcome(t *testing.T) {
 		{"keys in another case", `"completed":false,"Completed":true,"ERROR":{"message":"x"},"Commit":{"id":"1"}`, lakefs.Running},
 		{"keys of inner objects", `"phase":{"completed":true},"completed":false`, lakefs.Running},
 		{"the last of two values", `"completed":true,"completed":false`, lakefs.Running},
-		{"escaped key", `"completed":false,"\u0063ompleted":true`, lakefs.Running},
+		{"escaped key", `"completed":false,"\u0063ompleted":true`, lakefs.Succeeded},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var status lakefs.ImportStatus
@@ -75,8 +75,8 @@ func FuzzImportStatus(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var status lakefs.ImportStatus
-		if strings.Contains(string(body), `\u`) || strings.Contains(string(body), "null") || status.UnmarshalJSON(body) != nil {
-			return // encoding/json reads escaped keys, and a null after another value, in its own way
+		if status.UnmarshalJSON(body) != nil {
+			return
 		}
 		var fields map[string]any
 		err := json.Unmarshal(body, &fields)

@@ -17,6 +17,7 @@ import (
 	common "github.com/prometheus/common/config"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/disk"
 	"lakefs_import_exporter/lakefs"
 )
 
@@ -26,6 +27,8 @@ const (
 	envKeyID    = "LAKECTL_CREDENTIALS_ACCESS_KEY_ID"
 	envSecret   = "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY" //nolint:gosec // G101: the name of a variable
 )
+
+const maxConfigBytes = 16 << 20
 
 // file is the config file as it is written.
 type file struct {
@@ -55,7 +58,7 @@ type Loader struct {
 func NewLoader(path, userAgent string, logger log.Logger) *Loader {
 	return &Loader{
 		path: path, userAgent: userAgent, logger: logger,
-		getenv: os.Getenv, readFile: readFile, interval: 2 * time.Second,
+		getenv: os.Getenv, readFile: disk.ReadFile, interval: 2 * time.Second,
 	}
 }
 
@@ -93,8 +96,8 @@ func (l *Loader) Check() (summary string, err error) {
 }
 
 func (l *Loader) load() (cfg collector.Config, errs []error) {
-	data, _, err := readFile(l.path, maxConfigBytes)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, _, err := disk.ReadFile(l.path, maxConfigBytes)
+	if err = disk.Reason(err); errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%w: copy config.example.yml there, or try --demo, which needs no config and no lakeFS", err)
 	}
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/discovery"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -214,8 +215,8 @@ func TestConfigsThatCannotBeRead(t *testing.T) {
 		"nothing.yml": "no such file or directory: copy config.example.yml there, or try --demo, which needs no config and no lakeFS",
 		".":           "not a regular file",
 		"fifo":        "not a regular file",
-		"large.yml":   "larger than 16 MiB",
-		"config.yml":  "line 1: servers: entry 1: bearer_token_file: fifo: not a regular file",
+		"large.yml":   "larger than 16384 KiB",
+		"config.yml":  "line 1: servers: entry 1: bearer_token_file: read fifo: not a regular file",
 	} {
 		t.Run(path, func(t *testing.T) {
 			_, err := newLoader(path).Load()
@@ -267,11 +268,11 @@ func TestExample(t *testing.T) {
 	}
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[file](), reflect.TypeFor[server](), reflect.TypeFor[entry](), reflect.TypeFor[settings](), reflect.TypeFor[repository](),
-		reflect.TypeFor[discoveryConfig](), reflect.TypeFor[postgresConfig](), reflect.TypeFor[dynamoDBConfig](), reflect.TypeFor[discoveryRule](),
+		reflect.TypeFor[discoveryConfig](), reflect.TypeFor[discovery.PostgresConfig](), reflect.TypeFor[discovery.DynamoDBConfig](), reflect.TypeFor[discoveryRule](),
 	} {
 		for field := range typ.Fields() {
 			key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-			if key != "" && key != "aws_region" && !regexp.MustCompile(`(?m)^[# -]*[{\w:" .,*-]*\b`+key+`:`).Match(data) {
+			if key != "" && !regexp.MustCompile(`(?m)^[# -]*[{\w:" .,*-]*\b`+key+`:`).Match(data) {
 				t.Errorf("%s is not in %s", key, path)
 			}
 		}

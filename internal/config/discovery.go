@@ -22,29 +22,11 @@ const (
 
 // discoveryConfig is the discovery of a server as it is written.
 type discoveryConfig struct {
-	Postgres        *postgresConfig `yaml:"postgres"`
-	DynamoDB        *dynamoDBConfig `yaml:"dynamodb"`
-	RefreshInterval duration        `yaml:"refresh_interval"`
-	MaxImports      count           `yaml:"max_imports"`
-	Rules           []discoveryRule `yaml:"rules"`
-}
-
-type postgresConfig struct {
-	DSN     string `yaml:"dsn"`
-	DSNFile string `yaml:"dsn_file"`
-	Query   string `yaml:"query"`
-}
-
-// dynamoDBConfig has the names of lakeFS's database.dynamodb. Region is short
-// for AWSRegion.
-type dynamoDBConfig struct {
-	TableName       string `yaml:"table_name"`
-	Region          string `yaml:"region"`
-	AWSRegion       string `yaml:"aws_region"`
-	Endpoint        string `yaml:"endpoint"`
-	Profile         string `yaml:"aws_profile"`
-	AccessKeyID     string `yaml:"aws_access_key_id"`
-	SecretAccessKey string `yaml:"aws_secret_access_key"`
+	Postgres        *discovery.PostgresConfig `yaml:"postgres"`
+	DynamoDB        *discovery.DynamoDBConfig `yaml:"dynamodb"`
+	RefreshInterval duration                  `yaml:"refresh_interval"`
+	MaxImports      count                     `yaml:"max_imports"`
+	Rules           []discoveryRule           `yaml:"rules"`
 }
 
 // discoveryRule says how to watch the discovered imports of some repositories.
@@ -76,18 +58,10 @@ func (d *discoveryConfig) build(server, dir string) (collector.Discovery, error)
 	case (d.Postgres == nil) == (d.DynamoDB == nil):
 		return nil, errors.New("must have one of postgres and dynamodb")
 	case d.Postgres != nil:
-		built.source, err = discovery.NewPostgres(discovery.PostgresConfig{
-			DSN: d.Postgres.DSN, DSNFile: common.JoinDir(dir, d.Postgres.DSNFile), Query: d.Postgres.Query,
-		})
+		d.Postgres.DSNFile = common.JoinDir(dir, d.Postgres.DSNFile)
+		built.source, err = discovery.NewPostgres(*d.Postgres)
 	default:
-		built.source, err = discovery.NewDynamoDB(discovery.DynamoDBConfig{
-			TableName:       d.DynamoDB.TableName,
-			Region:          cmp.Or(d.DynamoDB.Region, d.DynamoDB.AWSRegion),
-			Endpoint:        d.DynamoDB.Endpoint,
-			Profile:         d.DynamoDB.Profile,
-			AccessKeyID:     d.DynamoDB.AccessKeyID,
-			SecretAccessKey: d.DynamoDB.SecretAccessKey,
-		})
+		built.source, err = discovery.NewDynamoDB(*d.DynamoDB)
 	}
 	return built, err
 }

@@ -15,7 +15,10 @@ import (
 	"github.com/go-kit/log/level"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/disk"
 )
+
+const maxImportFileBytes = 1 << 20
 
 // settleTime is the coarsest tick by which a file system tells modification
 // times apart.
@@ -159,6 +162,7 @@ func (w *watcher) refresh(path string, known *importFile) *importFile {
 		if _, gone := os.Lstat(path); errors.Is(gone, fs.ErrNotExist) {
 			return nil
 		}
+		err = disk.Reason(err)
 		if known.info == nil && len(known.errs) == 1 && known.errs[0].Error() == err.Error() {
 			return known
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/disk"
 )
 
 // firstSet returns what the import files of cfg contain now.
@@ -60,7 +61,7 @@ func (f *fixture) readFile(path string, maxBytes int64) ([]byte, fs.FileInfo, er
 	if hang, ok := f.hang.Load(path); ok {
 		<-hang.(chan struct{})
 	}
-	return readFile(path, maxBytes)
+	return disk.ReadFile(path, maxBytes)
 }
 
 const fixtureConfig = `

@@ -3,58 +3,51 @@ package config
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
 
+	"lakefs_import_exporter/internal/disk"
+
 	common "github.com/prometheus/common/config"
 )
 
-// prepareHTTP validates c and makes its paths relative to dir. Every file that
-// c names must be readable now, although it is read again when it is used.
+const maxSecretBytes = 1 << 20 // bundles of authorities have hundreds of KiB
+
+// prepareHTTP validates c and makes its paths relative to dir.
 func prepareHTTP(c *common.HTTPClientConfig, dir string) error {
 	if err := prepareFiles(reflect.ValueOf(c), "", dir); err != nil {
 		return err
 	}
-	if c.HTTPHeaders != nil {
-		for _, name := range slices.Sorted(maps.Keys(c.HTTPHeaders.Headers)) {
-			paths := c.HTTPHeaders.Headers[name].Files
-			for i, path := range paths {
-				var err error
-				if paths[i], err = prepareFile(path, "http_headers."+name+".files", dir); err != nil {
-					return err
-				}
-			}
-		}
-	}
+	c.HTTPHeaders.SetDirectory(dir)
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	proxies := []common.URL{c.ProxyURL}
-	if c.OAuth2 != nil {
-		proxies = append(proxies, c.OAuth2.ProxyURL)
-	}
-	for _, u := range proxies {
-		if u.URL != nil && !slices.Contains([]string{"http", "https", "socks5", "socks5h", ""}, u.Scheme) {
-			return errors.New("proxy_url: must begin with http://, https:// or socks5://")
-		}
-	}
-	// The client would name neither the setting nor the file.
-	if _, err := common.NewTLSConfig(&c.TLSConfig); err != nil {
-		return fmt.Errorf("tls_config: %w", err)
+	if err := checkConnection(&c.TLSConfig, c.ProxyURL); err != nil {
+		return err
 	}
 	if c.OAuth2 != nil {
-		if _, err := common.NewTLSConfig(&c.OAuth2.TLSConfig); err != nil {
-			return fmt.Errorf("oauth2.tls_config: %w", err)
+		if err := checkConnection(&c.OAuth2.TLSConfig, c.OAuth2.ProxyURL); err != nil {
+			return fmt.Errorf("oauth2: %w", err)
 		}
 	}
 	return nil
 }
 
-// prepareFiles prepares every setting of the struct at v that names a file, and
-// refuses references to secrets of a secret manager. It finds settings by their
-// keys, so that it misses none that prometheus/common has or adds: its
+// checkConnection finds what would else be found when a connection is made.
+func checkConnection(cfg *common.TLSConfig, proxy common.URL) error {
+	if proxy.URL != nil && !slices.Contains([]string{"http", "https", "socks5", "socks5h", ""}, proxy.Scheme) {
+		return errors.New("proxy_url: must begin with http://, https:// or socks5://")
+	}
+	if _, err := common.NewTLSConfig(cfg); err != nil {
+		return fmt.Errorf("tls_config: %w", err)
+	}
+	return nil
+}
+
+// prepareFiles makes every setting of the struct at v that names a file relative to
+// dir, reads the file to see that it can be read, and refuses references to secrets of a secret manager. It finds settings by
+// their keys, so that it misses none that prometheus/common has or adds: its
 // SetDirectory leaves one out.
 func prepareFiles(v reflect.Value, prefix, dir string) error {
 	v = reflect.Indirect(v)
@@ -67,9 +60,12 @@ func prepareFiles(v reflect.Value, prefix, dir string) error {
 		switch {
 		case !ok:
 		case strings.HasSuffix(key, "_file"):
-			var path string
-			path, err = prepareFile(value.String(), prefix+key, dir)
-			value.SetString(path)
+			value.SetString(common.JoinDir(dir, value.String()))
+			if path := value.String(); path != "" {
+				if _, _, err = disk.ReadFile(path, maxSecretBytes); err != nil {
+					err = fmt.Errorf("%s: %w", prefix+key, err)
+				}
+			}
 		case strings.HasSuffix(key, "_ref"):
 			if !value.IsZero() {
 				err = fmt.Errorf("%s: secret references are not supported", prefix+key)
@@ -84,16 +80,4 @@ func prepareFiles(v reflect.Value, prefix, dir string) error {
 		}
 	}
 	return nil
-}
-
-// prepareFile returns path relative to dir and reads the file, if path is set.
-func prepareFile(path, key, dir string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	path = common.JoinDir(dir, path)
-	if _, _, err := readFile(path, maxSecretBytes); err != nil {
-		return "", fmt.Errorf("%s: %s: %w", key, path, err)
-	}
-	return path, nil
 }

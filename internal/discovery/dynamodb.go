@@ -46,15 +46,15 @@ const (
 const maxConcurrentQueries = 8
 
 // DynamoDBConfig tells how to read the database of a lakeFS whose database.type
-// is dynamodb. The fields are those of lakeFS's database.dynamodb; what is empty
-// is found as the AWS SDK finds it.
+// is dynamodb, by the names of lakeFS's database.dynamodb. What is empty is found as
+// the AWS SDK finds it.
 type DynamoDBConfig struct {
-	TableName       string // empty: DefaultTableName
-	Region          string
-	Endpoint        string // a URL
-	Profile         string
-	AccessKeyID     string
-	SecretAccessKey string
+	TableName       string `yaml:"table_name"` // empty: DefaultTableName
+	Region          string `yaml:"region"`
+	Endpoint        string `yaml:"endpoint"` // a URL
+	Profile         string `yaml:"aws_profile"`
+	AccessKeyID     string `yaml:"aws_access_key_id"`
+	SecretAccessKey string `yaml:"aws_secret_access_key"`
 }
 
 type dynamoDB struct {

@@ -6,12 +6,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
+
+	"lakefs_import_exporter/internal/disk"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -31,11 +30,11 @@ const (
 type PostgresConfig struct {
 	// DSN is a connection string: a URL, or libpq's key=value form. It is a
 	// secret, and so is all of it.
-	DSN string
+	DSN string `yaml:"dsn"`
 	// DSNFile has the DSN, if DSN is empty. It is read at every refresh.
-	DSNFile string
+	DSNFile string `yaml:"dsn_file"`
 	// Query returns repository and import ID as text; empty: DefaultQuery.
-	Query string
+	Query string `yaml:"query"`
 }
 
 type postgres struct{ PostgresConfig }
@@ -134,27 +133,12 @@ func (p *postgres) connConfig() (*pgconn.Config, error) {
 
 // readDSN reads a DSN from the file at path. The error does not repeat path.
 func readDSN(path string) (string, error) {
-	// A named pipe that nobody writes to would block without O_NONBLOCK.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	var perr *os.PathError
-	if errors.As(err, &perr) {
-		return "", perr.Err
+	data, _, err := disk.ReadFile(path, maxDSNBytes)
+	dsn := strings.TrimSpace(string(data))
+	if err == nil && dsn == "" {
+		err = errors.New("empty")
 	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return "", errors.New("is not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxDSNBytes+1))
-	switch dsn := strings.TrimSpace(string(data)); {
-	case err != nil:
-		return "", errors.New("cannot be read")
-	case len(data) > maxDSNBytes:
-		return "", errors.New("is over 64 KiB")
-	case dsn == "":
-		return "", errors.New("is empty")
-	default:
-		return dsn, nil
-	}
+	return dsn, disk.Reason(err)
 }
 
 var sqlStatePattern = regexp.MustCompile(`^[0-9A-Z]{5}$`)

@@ -352,10 +352,10 @@ func TestBadPostgresConfig(t *testing.T) {
 		"no key=value":    {discovery.PostgresConfig{DSN: "password=hunter2 hunter3"}, "postgres: dsn: is not a valid connection string"},
 		"no DSN in file":  {discovery.PostgresConfig{DSNFile: write("bad", "hunter2")}, "postgres: dsn_file FILE: is not a valid connection string"},
 		"no file":         {discovery.PostgresConfig{DSNFile: filepath.Join(dir, "none")}, "postgres: dsn_file FILE: no such file or directory"},
-		"folder":          {discovery.PostgresConfig{DSNFile: dir}, "postgres: dsn_file FILE: is not a regular file"},
-		"pipe":            {discovery.PostgresConfig{DSNFile: pipe}, "postgres: dsn_file FILE: is not a regular file"},
-		"empty file":      {discovery.PostgresConfig{DSNFile: write("empty", " \n")}, "postgres: dsn_file FILE: is empty"},
-		"file of 64K + 1": {discovery.PostgresConfig{DSNFile: write("big", strings.Repeat("x", 64<<10+1))}, "postgres: dsn_file FILE: is over 64 KiB"},
+		"folder":          {discovery.PostgresConfig{DSNFile: dir}, "postgres: dsn_file FILE: not a regular file"},
+		"pipe":            {discovery.PostgresConfig{DSNFile: pipe}, "postgres: dsn_file FILE: not a regular file"},
+		"empty file":      {discovery.PostgresConfig{DSNFile: write("empty", " \n")}, "postgres: dsn_file FILE: empty"},
+		"file of 64K + 1": {discovery.PostgresConfig{DSNFile: write("big", strings.Repeat("x", 64<<10+1))}, "postgres: dsn_file FILE: larger than 64 KiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := discovery.NewPostgres(test.config)
