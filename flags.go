@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ type flags struct {
 	demo            *bool
 	web             *toolkit.FlagConfig
 	telemetryPath   *string
+	external        externalURL
 	enableLifecycle *bool
 	enableImportAPI *bool
 	maxImports      *int
@@ -62,6 +64,30 @@ func (s *seconds) Set(text string) error {
 
 // String implements kingpin.Value.
 func (s *seconds) String() string { return time.Duration(*s).String() }
+
+// externalURL is the value of --web.external-url.
+type externalURL struct {
+	text   string
+	prefix string // its path, without a slash at the end
+}
+
+var prefixPattern = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
+
+// Set implements kingpin.Value.
+func (e *externalURL) Set(text string) error {
+	u, err := url.Parse(text)
+	if err != nil {
+		u = &url.URL{}
+	}
+	*e = externalURL{text, strings.TrimRight(u.EscapedPath(), "/")}
+	if text != "" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || !prefixPattern.MatchString(e.prefix)) {
+		return fmt.Errorf("must be a URL such as https://example.com/lakefs-imports, not %q", text)
+	}
+	return nil
+}
+
+// String implements kingpin.Value.
+func (e *externalURL) String() string { return e.text }
 
 // named has the errors of a flag's value name the flag.
 type named struct {
@@ -149,6 +175,8 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, er
 	f.web = kingpinflag.AddFlags(app, ":10470")
 	f.telemetryPath = app.Flag("web.telemetry-path", "Path under which to expose metrics.").
 		Default("/metrics").String()
+	app.Flag("web.external-url", "URL under which the exporter is externally reachable (for example, if it is served via a reverse proxy). If the URL has a path, all paths begin with it.").
+		Default("").SetValue(&f.external)
 	f.enableLifecycle = app.Flag("web.enable-lifecycle", "Enable reloading the configuration with POST /-/reload.").
 		Bool()
 	f.enableImportAPI = app.Flag("web.enable-import-api", "Enable registering and unregistering imports with PUT and DELETE. Needs --storage.path.").
@@ -231,6 +259,7 @@ func (f *flags) webOptions(coll *collector.Collector, registry *prometheus.Regis
 		Registry:        registry,
 		Logger:          logger,
 		Reload:          r.request,
+		RoutePrefix:     f.external.prefix,
 		EnableLifecycle: *f.enableLifecycle,
 		EnableImportAPI: *f.enableImportAPI,
 		TelemetryPath:   *f.telemetryPath,

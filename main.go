@@ -157,7 +157,7 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 	go reloader.run(ctx)
 	if sim != nil {
 		sim.Rehearse(coll.Poll)
-		printDemoURLs(stdout, (*f.web.WebListenAddresses)[0], *f.telemetryPath)
+		printDemoURLs(stdout, (*f.web.WebListenAddresses)[0], f.external.prefix, *f.telemetryPath)
 	}
 	return listenAndServe(ctx, handler, f.web, logger, slogger)
 }
@@ -199,7 +199,7 @@ func listenAndServe(ctx context.Context, handler http.Handler, f *toolkit.FlagCo
 	return nil
 }
 
-func printDemoURLs(w io.Writer, address, telemetryPath string) {
+func printDemoURLs(w io.Writer, address, prefix, telemetryPath string) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return // the server is about to say what is wrong with it
@@ -207,7 +207,7 @@ func printDemoURLs(w io.Writer, address, telemetryPath string) {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	base := "http://" + net.JoinHostPort(host, port)
+	base := "http://" + net.JoinHostPort(host, port) + prefix
 	fmt.Fprintf(w, "A simulated lakeFS is running, with imports in every state. Open:\n\n  %s/\n  %s%s\n  %s/api/v1/imports\n\n",
 		base, base, telemetryPath, base)
 }

@@ -68,6 +68,7 @@ func TestCommandLine(t *testing.T) {
 		{name: "huge offset", args: "--timeout-offset=1e99", stderr: `error: --timeout-offset: .*"1e99", try --help`},
 		{name: "taken telemetry path", args: "--web.telemetry-path=/api/v1/imports", stderr: `error: --web\.telemetry-path: "/api/v1/imports": /api/ is taken`},
 		{name: "bare number of seconds", args: "--config.check --timeout-offset=0.25", files: files{"config.yml": good}, stdout: `ok .*\n`},
+		{name: "external URL without a scheme", args: "--web.external-url=example.com/imports", stderr: `error: --web\.external-url: must be a URL such as .*, not "example.com/imports", try --help`},
 		{name: "empty shard", args: "--shard=", stderr: `error: --shard: invalid value "", try --help`},
 		{name: "shard", args: "--shard=3 --total-shards=3", stderr: `error: --shard: .* 3 .*`},
 		{name: "retention", args: "--storage.retention=0s", stderr: `error: --storage\.retention: must be positive, not 0s`},
@@ -851,7 +852,9 @@ func TestDemo(t *testing.T) {
 	for _, word := range strings.Fields(e.stdout.String()) {
 		if path, ok := strings.CutPrefix(word, e.url); ok {
 			urls = append(urls, path)
-			e.get(path)
+			if status := e.do(http.MethodGet, path); status >= http.StatusBadRequest {
+				t.Errorf("%s: status %d", path, status)
+			}
 		}
 	}
 	if diff := cmp.Diff([]string{"/", "/metrics", "/api/v1/imports"}, urls); diff != "" {

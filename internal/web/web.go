@@ -13,7 +13,6 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
-	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/singleflight"
 
 	"lakefs_import_exporter/collector"
@@ -36,9 +35,12 @@ type Options struct {
 	EnableImportAPI bool
 	// TelemetryPath is where the metrics are, usually /metrics.
 	TelemetryPath string
+	// RoutePrefix is what all paths begin with: empty, or with a slash at its
+	// beginning and none at its end.
+	RoutePrefix string
 	// TimeoutOffset is taken off Prometheus' scrape timeout.
 	TimeoutOffset time.Duration
-	// Version is shown on the landing page and on the status page.
+	// Version is shown on the status page.
 	Version string
 }
 
@@ -96,7 +98,18 @@ func New(opts Options) (http.Handler, error) {
 	mux.HandleFunc("GET /-/ready", ok)
 	mux.HandleFunc("POST /-/reload", h.reload)
 	// A page of another origin must not make a browser change anything here.
-	return secure(http.NewCrossOriginProtection().Handler(mux)), nil
+	return secure(http.NewCrossOriginProtection().Handler(prefixed(opts.RoutePrefix, mux))), nil
+}
+
+// prefixed has next answer what is below prefix.
+func prefixed(prefix string, next http.Handler) http.Handler {
+	if prefix == "" {
+		return next
+	}
+	mux := http.NewServeMux()
+	mux.Handle(prefix+"/", http.StripPrefix(prefix, next))
+	mux.HandleFunc("GET /{$}", redirectTo(strings.TrimPrefix(prefix, "/")+"/"))
+	return mux
 }
 
 // registerPages adds what is for people to mux.
@@ -115,15 +128,19 @@ func (h *handler) registerPages(mux *http.ServeMux) error {
 	status.Register(pages)
 	mux.Handle("/imports", pages)
 	mux.Handle("/imports/", h.answers.own(pages.ServeHTTP))
-	if h.TelemetryPath == "/" {
-		return nil
+	if h.TelemetryPath != "/" {
+		mux.HandleFunc("GET /{$}", redirectTo("imports"))
 	}
-	landing, err := h.landingPage()
-	if err != nil {
-		return fmt.Errorf("landing page: %w", err)
-	}
-	mux.Handle("GET /{$}", landing)
 	return nil
+}
+
+// redirectTo redirects to a relative URL, so that a proxy may add to the path
+// what it likes.
+func redirectTo(relative string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", relative)
+		w.WriteHeader(http.StatusFound)
+	}
 }
 
 // secure tells browsers to take answers for what they say they are.
@@ -148,21 +165,4 @@ func (h *handler) reload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = io.WriteString(w, "Configuration reloaded.\n")
-}
-
-func (h *handler) landingPage() (http.Handler, error) {
-	return toolkit.NewLandingPage(toolkit.LandingConfig{
-		Name:        "lakeFS import exporter",
-		Description: "Prometheus exporter for the data imports of lakeFS",
-		Version:     h.Version,
-		Profiling:   "false",
-		HeaderColor: "#00546e",
-		Links: []toolkit.LandingLinks{
-			{Address: "imports", Text: "Imports", Description: "status of every import, for people"},
-			{Address: h.TelemetryPath, Text: "Metrics", Description: "of every import, for Prometheus"},
-			{Address: "api/v1/imports", Text: "Imports as JSON", Description: "for scripts"},
-			{Address: "-/healthy", Text: "Health", Description: "200 when the exporter is alive"},
-			{Address: "-/ready", Text: "Readiness", Description: "200 when configuration and storage are loaded"},
-		},
-	})
 }

@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -114,18 +113,25 @@ func TestNothingWatched(t *testing.T) {
 	}
 }
 
-func TestLandingPage(t *testing.T) {
-	w := newWorld(t, func(s settings) { s.TelemetryPath = "/lakefs/metrics" })
-	_, body := w.get("/")
-	var links []string
-	for _, m := range regexp.MustCompile(`href="([^"]*)"`).FindAllStringSubmatch(body, -1) {
-		links = append(links, m[1])
-		if status, _ := w.get(m[1]); status != http.StatusOK {
-			t.Errorf("the link to %s leads to status %d", m[1], status)
+// Whoever comes to the root is sent to the status page, also behind a path prefix.
+func TestRoutePrefix(t *testing.T) {
+	for _, tc := range []struct{ prefix, path, location string }{
+		{"", "/", "imports"},
+		{"/a/b", "/", "a/b/"},
+		{"/a/b", "/a/b", "/a/b/"},
+		{"/a/b", "/a/b/", "imports"},
+		{"/a/b", "/a/b/imports/", "../imports"},
+		{"/a/b", "/a/b/metrics", ""},
+		{"/a/b", "/a/b/-/ready", ""},
+	} {
+		w := newWorld(t, func(s settings) { s.RoutePrefix = tc.prefix })
+		resp, _ := w.send(t.Context(), http.MethodGet, tc.path, "")
+		if got := resp.Header.Get("Location"); got != tc.location || (got == "") != (resp.StatusCode == http.StatusOK) {
+			t.Errorf("%+v: status %d, to %q", tc, resp.StatusCode, got)
 		}
-	}
-	if want := []string{"/imports", "/lakefs/metrics", "/api/v1/imports", "/-/healthy", "/-/ready"}; !slices.Equal(links, want) || !strings.Contains(body, "Version: 1.2.3") {
-		t.Errorf("links %q in %s", links, body)
+		if status, _ := w.get("/metrics"); (status == http.StatusOK) != (tc.prefix == "") {
+			t.Errorf("%s: without the prefix: status %d", tc.prefix, status)
+		}
 	}
 }
 
