@@ -144,8 +144,12 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 	}
 	defer func() { err = errors.Join(err, coll.Close()) }()
 	reloader := newReloader(load, coll.Apply, logger, registry)
-	if err := reloader.reload(); err != nil {
+	cfg, err := reloader.reload()
+	if err != nil {
 		return err
+	}
+	if sim == nil {
+		checkServers(cfg.Servers, logger)
 	}
 	handler, err := web.New(f.webOptions(coll, registry, logger, reloader))
 	if err != nil {

@@ -109,7 +109,7 @@ func testCommand(t *testing.T, cmd *exec.Cmd, wantStdout, wantStderr string) {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	wantCode := 0
 	if wantStderr != "" {
-		wantCode, wantStderr = 1, `(level=info .*\n)*(lakefs_import_exporter: )?`+wantStderr+`\n`
+		wantCode, wantStderr = 1, `(level=(info|warn) .*\n)*(lakefs_import_exporter: )?`+wantStderr+`\n`
 	}
 	if err := cmd.Run(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != wantCode {
 		t.Errorf("exit status: got %v, want %d", err, wantCode)
@@ -462,7 +462,7 @@ func TestStopWhileAScrapeHangs(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			server := newLakeFS(t, lakefstest.Options{})
-			server.Inject(lakefstest.Everything, lakefstest.Fault{Break: lakefstest.BlackHole})
+			server.Inject(lakefstest.Statuses, lakefstest.Fault{Break: lakefstest.BlackHole})
 			e, _ := watching(t, server, []lakefs.Ref{server.Start("my-repo", "main", import1k)})
 			ctx, cancel := context.WithCancel(t.Context())
 			var scrape sync.WaitGroup
@@ -601,6 +601,27 @@ func clientWithCertificate(t *testing.T, dir, name string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
+// Keys that lakeFS refuses, and a lakeFS that is not one, are told at the start.
+func TestServersAreChecked(t *testing.T) {
+	t.Parallel()
+	refused := newLakeFS(t, lakefstest.Options{SecretAccessKey: "another"})
+	good, limited, gone := newLakeFS(t, lakefstest.Options{}), newLakeFS(t, lakefstest.Options{}), newLakeFS(t, lakefstest.Options{})
+	limited.Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusUnauthorized, Body: lakefstest.Message("insufficient permissions: x")})
+	gone.Close()
+	dir := t.TempDir()
+	write(t, dir, "config.yml", "servers:\n"+serverYAML(t, dir, "good", good)+serverYAML(t, dir, "refused", refused)+
+		serverYAML(t, dir, "limited", limited)+serverYAML(t, dir, "gone", gone))
+	e := start(t, dir, nil)
+	for _, want := range []string{`msg="lakeFS refuses the access keys" server=refused `, `msg="lakeFS does not answer as it should" server=gone `} {
+		eventually(t, want, func() bool { return strings.Contains(e.stderr.String(), want) })
+	}
+	eventually(t, "all are asked", func() bool { return good.Stats().Requests == 1 && limited.Stats().Requests == 1 })
+	e.stop()
+	if got := strings.Count(e.stderr.String(), "level=warn"); got != 2 {
+		t.Errorf("%d warnings", got)
+	}
+}
+
 // An import API without authentication is worth a warning.
 func TestOpenImportAPI(t *testing.T) {
 	t.Parallel()
@@ -666,7 +687,7 @@ func TestTCPProbes(t *testing.T) {
 func TestJSONLog(t *testing.T) {
 	t.Parallel()
 	server := newLakeFS(t, lakefstest.Options{})
-	server.Inject(lakefstest.Everything, lakefstest.Fault{Status: 500, Body: "<html>\n\"quoted\"\x00\xff</html>"})
+	server.Inject(lakefstest.Statuses, lakefstest.Fault{Status: 500, Body: "<html>\n\"quoted\"\x00\xff</html>"})
 	e, dir := watching(t, server, []lakefs.Ref{server.Start("my-repo", "main", import1k)}, "--log.format=json", "--log.level=debug", "--web.enable-lifecycle")
 	e.get("/metrics")
 	write(t, dir, "config.yml", "imports:\n- \"a\nb\n")

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/go-kit/log"
@@ -12,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/lakefs"
 )
 
 // reloader loads the configuration, one load at a time.
@@ -50,18 +53,40 @@ func newReloader(load func() (collector.Config, error), apply func(collector.Con
 
 // reload loads the configuration and applies it. If it does not load, the
 // previous one is kept.
-func (r *reloader) reload() error {
+func (r *reloader) reload() (collector.Config, error) {
 	cfg, err := r.load()
 	if err != nil {
 		r.successful.Set(0)
-		return err
+		return cfg, err
 	}
 	r.apply(cfg)
 	level.Info(r.logger).Log("msg", "Loaded configuration",
 		"servers", len(cfg.Servers), "imports", len(cfg.Imports), "repositories", len(cfg.Repositories))
 	r.successful.Set(1)
 	r.successTime.SetToCurrentTime()
-	return nil
+	return cfg, nil
+}
+
+// checkServers asks each server for something that takes keys, and warns of those
+// that refuse them or do not answer: it is better known now than at the first
+// scrape, or when an import is registered.
+func checkServers(servers []collector.Server, logger log.Logger) {
+	const repository = "lakefs-import-exporter" // need not be there
+	for _, s := range servers {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
+			defer cancel()
+			_, err := s.Client.LastImport(ctx, repository)
+			var answer *lakefs.Error
+			switch {
+			case err == nil, errors.As(err, &answer) && (answer.Kind == lakefs.NotFound || strings.HasPrefix(answer.Message, "insufficient permissions")):
+			case answer != nil && answer.Kind == lakefs.Unauthorized:
+				level.Warn(logger).Log("msg", "lakeFS refuses the access keys", "server", s.Name, "err", err)
+			default:
+				level.Warn(logger).Log("msg", "lakeFS does not answer as it should", "server", s.Name, "err", err)
+			}
+		}()
+	}
 }
 
 // run reloads at every SIGHUP and at every request, until ctx is done.
@@ -74,7 +99,7 @@ func (r *reloader) run(ctx context.Context) {
 		case <-r.hangups:
 		case answer = <-r.asked:
 		}
-		err := r.reload()
+		_, err := r.reload()
 		if err != nil {
 			level.Error(r.logger).Log("msg", "Failed to reload configuration; keeping the previous one", "err", err)
 		}
