@@ -33,7 +33,7 @@ func Parse(query url.Values) (Filter, error) {
 			switch {
 			case value == "":
 			case name == "state" && !slices.Contains(collector.States(), collector.State(value)):
-				return nil, fmt.Errorf("state %q: must be one of %s", value, strings.Trim(fmt.Sprint(collector.States()), "[]"))
+				return nil, fmt.Errorf("state %q: must be one of %s", value, strings.ReplaceAll(strings.Trim(fmt.Sprint(collector.States()), "[]"), " ", ", "))
 			case name == "label" && !isLabel:
 				return nil, fmt.Errorf("label %q: must be NAME=VALUE", value)
 			case name == "label":

@@ -34,5 +34,5 @@ func (p *Page) serveAsset(w http.ResponseWriter, r *http.Request) {
 		cache = "max-age=31536000, immutable"
 	}
 	w.Header().Set("Cache-Control", cache)
-	http.ServeFileFS(w, r, assetFiles, "assets/"+r.PathValue("asset")) //nolint:gosec // G703: of an embedded file system
+	http.ServeFileFS(w, r, assetFiles, "assets/"+r.PathValue("asset"))
 }

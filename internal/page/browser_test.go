@@ -28,7 +28,8 @@ import (
 	"lakefs_import_exporter/internal/demo"
 )
 
-var screenshots = flag.String("screenshots", "", "take pictures of the status page and write them to this folder")
+// The pictures of the documentation are those of the demo, with fewer colors.
+var screenshots = flag.String("screenshots", "", "write a picture of each look to this folder")
 
 // requireProgram skips a test for lack of a program; in CI it fails.
 func requireProgram(t *testing.T, what, install string) {
@@ -59,7 +60,7 @@ func newBrowser(t *testing.T) *browser {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("hide-scrollbars", true),
 	)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // with -race on a busy machine
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // with -race on a busy machine
 	t.Cleanup(cancel)
 	ctx, stop := chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(stop)
@@ -149,13 +150,6 @@ func call[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromed
 	})
 }
 
-// media makes the page believe that the person prefers a color scheme.
-func media(scheme string) chromedp.Action[chromedp.Void] {
-	return call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-	})
-}
-
 // server serves a page. While it is down, it closes all connections.
 type server struct {
 	*httptest.Server
@@ -195,33 +189,6 @@ func serveDemo(t *testing.T, refresh time.Duration) *server {
 	return serve(t, mux)
 }
 
-// The pictures of the demo in the README. Not a test.
-func TestScreenshots(t *testing.T) {
-	if *screenshots == "" {
-		t.Skip("only with -screenshots")
-	}
-	b, e := newBrowser(t), serveDemo(t, refreshInterval)
-	for _, shot := range []struct {
-		name, scheme  string
-		width, height int64
-		scale         float64
-	}{
-		{"imports-light.png", "light", 1440, 1000, 1},
-		{"imports-dark.png", "dark", 1440, 1000, 1},
-		{"imports-phone.png", "light", 390, 844, 2},
-	} {
-		p := b.open(e.URL+"/imports", media(shot.scheme),
-			chromedp.EmulateViewport(shot.width, shot.height, chromedp.EmulateScale(shot.scale)))
-		picture, err := chromedp.Call(p.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(*screenshots, shot.name), picture.Data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // click clicks on the first element that a CSS selector finds, when it is there.
 func (p *tab) click(selector string) {
 	p.t.Helper()
@@ -257,12 +224,12 @@ func TestBrowser(t *testing.T) {
 	for _, clipboard := range []string{"(text) => { window.copied = text; return Promise.resolve(); }", "() => { window.copied = ''; return Promise.reject(); }"} {
 		eval[bool](p, "(navigator.clipboard.writeText = "+clipboard+") !== null")
 		p.click(".copy")
-		p.wait("(window.copied || getSelection().toString()) === document.querySelector('.id').innerText && document.querySelector('.copied')")
+		p.wait("(window.copied || getSelection().toString()) === document.querySelector('.id').innerText")
 	}
 
 	p.click(`.totals a[href*="stalled"]`)
 	p.wait("location.search.includes('state=stalled')")
-	p.wait(onlyState(collector.Stalled))
+	p.wait(onlyState(collector.Stalled) + " && document.querySelector('#json').search === '?state=stalled'")
 	b.open(eval[string](p, "location.href")).wait(onlyState(collector.Stalled))
 
 	p.click(`.totals a`) // all
@@ -321,7 +288,7 @@ func TestLooks(t *testing.T) {
 			eval[bool](p, string(axe)+"; true")
 			for _, width := range []int64{390, 1024, 1440} {
 				for _, scheme := range []string{"light", "dark"} {
-					p.look(scheme, width)
+					p.look(name, scheme, width)
 				}
 			}
 		})
@@ -329,10 +296,20 @@ func TestLooks(t *testing.T) {
 }
 
 // look checks the page in a color scheme on a screen of a width in pixels.
-func (p *tab) look(scheme string, width int64) {
+func (p *tab) look(name, scheme string, width int64) {
 	p.t.Helper()
-	if err := chromedp.Do(p.ctx, media(scheme), chromedp.EmulateViewport(width, 844)); err != nil {
+	prefers := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	if err := chromedp.Do(p.ctx, call(emulation.SetEmulatedMedia, prefers), chromedp.EmulateViewport(width, 844)); err != nil {
 		p.t.Fatal(err)
+	}
+	if *screenshots != "" {
+		picture, err := chromedp.Call(p.ctx, page.CaptureScreenshot, page.CaptureScreenshotParams{})
+		if err == nil {
+			err = os.WriteFile(filepath.Join(*screenshots, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), picture.Data, 0o600)
+		}
+		if err != nil {
+			p.t.Fatal(err)
+		}
 	}
 	eval[bool](p, "(window.found = null) || axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}).then((r) => { window.found = r; }) && true")
 	p.wait("window.found")
@@ -348,9 +325,9 @@ func (p *tab) look(scheme string, width int64) {
 		"something is cut off at the side": "document.documentElement.scrollWidth <= innerWidth",
 		"a port is torn apart": `[...document.querySelectorAll('.host')].every((host) => [...host.childNodes].every((part) => {
 			const range = document.createRange(); range.selectNodeContents(part); return !/:\d+$/.test(part.data) || range.getClientRects().length < 2; }))`,
-		"filters are not folded on a phone only": "!document.querySelector('[name=sort]') || document.querySelector('[name=sort]').checkVisibility() === (innerWidth > 1000)",
-		"the table is a list on a phone only":    "!document.querySelector('table') || (getComputedStyle(document.querySelector('table')).display === 'table') === (innerWidth > 1000)",
-		"the first broken import is not on the first screen": `document.querySelectorAll('.problems li').length > 1 || !document.querySelector('tr[data-state].attention') ||
+		"filters and warnings are folded on a phone only": "[...document.querySelectorAll('[name=sort], #warnings li')].every((e) => e.checkVisibility() === (innerWidth > 1000))",
+		"the table is a list on a phone only":             "!document.querySelector('table') || (getComputedStyle(document.querySelector('table')).display === 'table') === (innerWidth > 1000)",
+		"the first broken import is not on the first screen": `!document.querySelector('tr[data-state].attention') ||
 			document.querySelector('tr[data-state].attention .c-name').getBoundingClientRect().bottom < innerHeight`,
 	} {
 		if !eval[bool](p, condition) {

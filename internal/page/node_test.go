@@ -56,7 +56,7 @@ func (n node) text() string {
 }
 
 // lines returns the text in n: a line for each row, paragraph and item, with the
-// names of shapes in brackets.
+// names of shapes in brackets, and where links lead out of the page.
 func (n node) lines() string {
 	if n.Node == nil {
 		return ""
@@ -89,6 +89,9 @@ func (n node) write(b *strings.Builder) {
 	}
 	for child := range n.ChildNodes() {
 		node{child}.write(b)
+	}
+	if href := n.attr("href"); strings.HasPrefix(href, "http") {
+		b.WriteString(" <" + href + ">")
 	}
 }
 

@@ -33,7 +33,7 @@ func (b *builder) fillServers() {
 		v.judge(b.snapshot)
 		b.servers[v.Name] = v
 		if v.Kind == "down" {
-			b.Down = append(b.Down, *v)
+			b.Down = append(b.Down, v)
 		}
 	}
 }

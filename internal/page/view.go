@@ -42,7 +42,7 @@ type view struct {
 	Totals                                     []totalView
 	// Down are the servers that are down or refuse the keys, and Overdue is how
 	// many repositories need attention.
-	Down    []serverView
+	Down    []*serverView
 	Overdue int
 
 	// ServerNames and RepositoryNames are offered by the form.
@@ -105,14 +105,30 @@ func newView(snapshot *collector.Snapshot, q query, f frame) *view {
 	return v
 }
 
+// Warnings counts what is wrong, but hides no imports that were seen before.
+func (v *view) Warnings() int {
+	n := len(v.FileErrors) + v.Overdue
+	for i := range v.Servers {
+		if s := &v.Servers[i]; s.Kind != "down" && s.Word != "up" {
+			n++
+		}
+		if d := v.Servers[i].Discovery; d != nil && (d.Error != "" || d.Dropped > 0) {
+			n++
+		}
+	}
+	if v.Late {
+		n++
+	}
+	return n
+}
+
 // Level says how bad it is: bad, warn, good, or none if there is nothing to
 // judge. It is never good while something is not known.
 func (v *view) Level() string {
-	partly := slices.ContainsFunc(v.Servers, func(s serverView) bool { return s.Kind != "up" })
 	switch {
 	case v.Attention+v.Overdue+len(v.Down) > 0:
 		return "bad"
-	case v.Unknown+len(v.FileErrors) > 0, v.Storage != nil, v.Late, partly, v.Total == 0 && v.Hidden > 0:
+	case v.Unknown+v.Warnings() > 0, v.Storage != nil, v.Total == 0 && v.Hidden > 0:
 		return "warn"
 	case v.Total > 0, v.Watched == 0 && len(v.Repositories) > 0:
 		return "good"

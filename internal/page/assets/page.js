@@ -49,7 +49,7 @@
     if (old.hasAttribute('data-keep') || old.isEqualNode(next)) return;
     if (old === document.activeElement && old.matches('input, select')) return;
     for (const { name, value } of next.attributes) {
-      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+      if (old.getAttribute(name) !== value && name !== 'open') old.setAttribute(name, value);
     }
     for (const { name } of [...old.attributes]) {
       if (!next.hasAttribute(name) && name !== 'open') old.removeAttribute(name);
@@ -92,7 +92,7 @@
       row.getBoundingClientRect().bottom > 0 && states.get(row.dataset.key) === row.dataset.state);
     const top = anchor && anchor.getBoundingClientRect().top;
     const focused = document.activeElement;
-    patch(page, next.getElementById('page'));
+    for (const part of ['header', 'main', 'footer']) patch(document.querySelector(part), next.querySelector(part));
     if (focused.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
     if (anchor && anchor.isConnected) scrollBy(0, anchor.getBoundingClientRect().top - top);
     document.title = next.title;
@@ -129,7 +129,8 @@
       getSelection().selectAllChildren(id);
       document.execCommand('copy');
     }
-    button.classList.add('copied'); // until the next patch
+    button.classList.add('copied');
+    setTimeout(() => button.classList.remove('copied'), 2000);
     announce('Copied the import ID.');
   }
 
