@@ -74,9 +74,16 @@ e2e: $(HELM) $(KUBERNETES)/kube-apiserver $(KUBERNETES)/crds
 	go test -run TestMemoryUnderAttack -count=1 -timeout 15m . -attack
 	cd deploy && go vet ./... && go test -race -shuffle=on -count=1 -timeout 15m ./...
 
+# The chart on a node that runs pods, in namespaces of its own, as root: not a part of
+# CI. Wants what Debian has in busybox-static containerd containernetworking-plugins
+# etcd-server iproute2 iptables procps prometheus, and what CI installs for podman.
+.PHONY: e2e-kubernetes
+e2e-kubernetes: $(HELM) $(KUBERNETES)/crds $(addprefix $(KUBERNETES)/kube,-apiserver -controller-manager -scheduler let -proxy)
+	cd deploy && go test -tags node -run '^TestNode$$' -count=1 -timeout 15m -v .
+
 # Kubernetes' API server for the tests of the chart. It takes ten minutes on two
 # cores, once.
-$(KUBERNETES)/kube-%: deploy/kubernetes/go.mod
+$(KUBERNETES)/kube%: deploy/kubernetes/go.mod
 	cd deploy/kubernetes && CGO_ENABLED=0 GOFLAGS= go build -mod=mod -trimpath -buildvcs=false \
 		-ldflags '-s -w -X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION) -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34' \
 		-o $@ k8s.io/kubernetes/cmd/$(notdir $@)

@@ -37,11 +37,11 @@ type cluster struct {
 
 const clusterToken = "token-of-an-administrator"
 
-// startKubernetes starts etcd and an API server.
-func startKubernetes(t *testing.T) *cluster {
+// startKubernetes starts etcd and an API server, which listens at an address.
+func startKubernetes(t *testing.T, address string, flags ...string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	etcd, peer, address := "http://"+freeAddress(t), "http://"+freeAddress(t), freeAddress(t)
+	etcd, peer := "http://"+freeAddress(t), "http://"+freeAddress(t)
 	daemon(t, dir+"/etcd.log", need(t, "etcd"), "--data-dir="+dir+"/etcd", "--unsafe-no-fsync", "--log-level=error",
 		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd, "--listen-peer-urls="+peer)
 
@@ -52,10 +52,9 @@ func startKubernetes(t *testing.T) *cluster {
 	write(t, dir+"/sa.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
 	write(t, dir+"/tokens.csv", clusterToken+",admin,1,system:masters\n")
 	host, port, _ := strings.Cut(address, ":")
-	daemon(t, dir+"/kube-apiserver.log", need(t, "kube-apiserver"), "--etcd-servers="+etcd, "--bind-address="+host, "--secure-port="+port, "--cert-dir="+dir,
+	daemon(t, dir+"/kube-apiserver.log", need(t, "kube-apiserver"), append(flags, "--etcd-servers="+etcd, "--bind-address="+host, "--secure-port="+port, "--cert-dir="+dir,
 		"--token-auth-file="+dir+"/tokens.csv", "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
-		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+dir+"/sa.key", "--service-account-signing-key-file="+dir+"/sa.key",
-		"--disable-admission-plugins=ServiceAccount") // for want of a controller that makes the account "default"
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+dir+"/sa.key", "--service-account-signing-key-file="+dir+"/sa.key")...)
 	c := &cluster{
 		t: t, url: "https://" + address, kubeconfig: dir + "/kubeconfig",
 		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}, // its certificate is made at its start
@@ -97,7 +96,7 @@ func daemon(t *testing.T, log, program string, args ...string) {
 		_ = file.Close()
 		if t.Failed() {
 			lines := strings.Split(read(t, log), "\n")
-			t.Logf("log of %s, its end:\n%s", filepath.Base(program), strings.Join(lines[max(0, len(lines)-30):], "\n"))
+			t.Logf("log of %s, its end:\n%s", filepath.Base(program), strings.Join(lines[max(0, len(lines)-15):], "\n"))
 		}
 	})
 }
@@ -233,7 +232,8 @@ func (c *cluster) takes(namespace string, pod core.PodTemplateSpec) {
 // The chart in a real API server, with every set of values.
 func TestKubernetes(t *testing.T) {
 	crds := glob(t, filepath.Join(filepath.Dir(need(t, "kube-apiserver")), "crds", "*.yaml"))
-	c := startKubernetes(t)
+	// For want of a controller that makes the account "default".
+	c := startKubernetes(t, freeAddress(t), "--disable-admission-plugins=ServiceAccount")
 
 	t.Run("without prometheus-operator", func(t *testing.T) {
 		c := c.in(t)
