@@ -1,4 +1,4 @@
-# Targets: build, release, run, test, e2e, generate, fuzz, lint, bench, bench-smoke, clean.
+# Targets: build, release, run, test, e2e, e2e-kubernetes, generate, fuzz, lint, bench, bench-smoke, clean.
 
 BINARY   := lakefs_import_exporter
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')

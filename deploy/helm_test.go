@@ -731,7 +731,7 @@ func TestChartShards(t *testing.T) {
 	// say which pod it is.
 	shard := r.container(t, secrets(t))
 	shard.check(inPod(c.Args, "2")...)
-	for index, complaint := range map[string]string{"3": "--shard", "": `parsing ""`} {
+	for index, complaint := range map[string]string{"3": "--shard", "": `--shard: invalid value ""`} {
 		cmd := shard.command(append(inPod(c.Args, index), "--config.check")...)
 		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), complaint) {
 			t.Errorf("shard %q of three: %v\n%s", index, err, out)
