@@ -72,7 +72,7 @@ type Files interface {
 type FileSet struct {
 	// Imports are distinct by Key, each of a configured server. A file that does
 	// not load is represented by its last good content.
-	Imports []Import
+	Imports []*Import
 	// Errors tells for every file, by name, why it does not load now; empty if
 	// it does. The names are valid UTF-8.
 	Errors map[string]string
@@ -141,8 +141,8 @@ func (c *Collector) Apply(cfg Config) {
 	c.applying.Lock()
 	defer c.applying.Unlock()
 	c.applyServers(cfg.Servers)
-	c.watch.set(wantedByConfig, c.ownImports(cfg.Imports))
-	c.repositories.set(filter(c.opts.Shard, cfg.Repositories, (*Repository).key))
+	c.watch.set(wantedByConfig, own(c.opts.Shard, pointers(cfg.Imports)))
+	c.repositories.set(own(c.opts.Shard, pointers(cfg.Repositories)))
 	c.applyFiles(cfg.Files)
 	for name, n := range c.watch.perServer() {
 		if c.server(name) == nil {
@@ -151,9 +151,12 @@ func (c *Collector) Apply(cfg Config) {
 	}
 }
 
-// ownImports returns the imports that belong to the shard.
-func (c *Collector) ownImports(imports []Import) []Import {
-	return filter(c.opts.Shard, imports, func(i *Import) Key { return i.Key })
+func pointers[T any](values []T) []*T {
+	all := make([]*T, len(values))
+	for i := range values {
+		all[i] = &values[i]
+	}
+	return all
 }
 
 func (c *Collector) applyServers(settings []Server) {
@@ -187,7 +190,7 @@ func (c *Collector) newServer(set Server) *server {
 	s.discoverer = &discoverer{
 		now: c.opts.Now, logger: logger, counters: c.counters, server: set.Name,
 		found: func(d Discovery, found []Import) int {
-			return c.watch.setDiscovered(set.Name, d, c.ownImports(found))
+			return c.watch.setDiscovered(set.Name, d, own(c.opts.Shard, pointers(found)))
 		},
 	}
 	return s
@@ -232,7 +235,7 @@ func (c *Collector) setFiles(ctx context.Context, set FileSet) {
 	defer c.mu.Unlock() // over the change of both: a later Config's comes after it
 	if ctx.Err() == nil {
 		c.fileErrors = set.Errors
-		c.watch.set(wantedByFile, c.ownImports(set.Imports))
+		c.watch.set(wantedByFile, own(c.opts.Shard, set.Imports))
 	}
 }
 

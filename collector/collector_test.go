@@ -129,6 +129,13 @@ type filesFunc func(ctx context.Context, changed func(collector.FileSet))
 
 func (f filesFunc) Watch(ctx context.Context, changed func(collector.FileSet)) { f(ctx, changed) }
 
+func fileSet(imports ...collector.Import) (set collector.FileSet) {
+	for i := range imports {
+		set.Imports = append(set.Imports, &imports[i])
+	}
+	return set
+}
+
 // withFiles applies a config whose files have the content set now, and returns
 // what changes them.
 func (w *world) withFiles(set collector.FileSet) (change func(collector.FileSet)) {
@@ -149,7 +156,7 @@ func TestFiles(t *testing.T) {
 	change := w.withFiles(collector.FileSet{})
 	w.scrape()
 	change(collector.FileSet{
-		Imports: []collector.Import{fromFile},
+		Imports: []*collector.Import{&fromFile},
 		Errors:  map[string]string{"a.yml": "", "b.yml": "entry 1: id is missing"},
 	})
 	s := w.scrape()
@@ -169,7 +176,7 @@ lakefs_import_exporter_import_file_error{file="b.yml"} 1`, lines(t, s, "lakefs_i
 		t.Errorf("%d imports, want that of the config alone", len(got))
 	}
 	// A file system that answers late changes nothing after a reload.
-	w.withFiles(collector.FileSet{Imports: []collector.Import{fromFile}})
+	w.withFiles(fileSet(fromFile))
 	change(collector.FileSet{Errors: map[string]string{"a.yml": "not YAML"}})
 	if s := w.collector.Snapshot(); len(s.Imports) != 2 || lines(t, s, "lakefs_import_exporter_import_file_error{") != "" {
 		t.Errorf("after a stale change: %d imports", len(s.Imports))
@@ -239,7 +246,7 @@ func TestPrecedence(t *testing.T) {
 	w.register(from("api"))
 	w.after(30 * time.Second)
 	check("registered", collector.FromAPI)
-	w.withFiles(collector.FileSet{Imports: []collector.Import{from("file")}})
+	w.withFiles(fileSet(from("file")))
 	check("in a file too", collector.FromFile)
 	w.cfg.Imports = []collector.Import{from("config")}
 	w.collector.Apply(w.cfg)
@@ -247,7 +254,7 @@ func TestPrecedence(t *testing.T) {
 	w.register(from("api"))
 	check("registered again", collector.FromConfig)
 	w.cfg.Imports = nil
-	change := w.withFiles(collector.FileSet{Imports: []collector.Import{from("file")}})
+	change := w.withFiles(fileSet(from("file")))
 	check("no longer in the config", collector.FromFile)
 	change(collector.FileSet{})
 	check("no longer in a file", collector.FromAPI)
@@ -262,7 +269,7 @@ func TestMoveFromConfigToFile(t *testing.T) {
 	before := w.after(time.Second).Imports[0]
 	imports := w.cfg.Imports
 	w.cfg.Imports = nil
-	w.withFiles(collector.FileSet{Imports: imports})
+	w.withFiles(fileSet(imports...))
 	w.after(time.Minute)
 	after := w.after(time.Second).Imports[0]
 	equal(t, "what is known", before.Observation, after.Observation)

@@ -121,7 +121,7 @@ func TestMemoryOfChangingFiles(t *testing.T) {
 		for i := range imports {
 			imports[i] = newImport(lakefs.Ref{Repository: repo, Branch: branch, ID: fmt.Sprintf("%d", g+i)})
 		}
-		change(collector.FileSet{Imports: imports})
+		change(fileSet(imports...))
 	}
 	set(0)
 	before := heap()
@@ -222,7 +222,7 @@ func TestPollOfMovedImport(t *testing.T) {
 	before := w.after(20 * time.Second).Imports[0]
 	imports := w.cfg.Imports
 	w.cfg.Imports = nil
-	w.withFiles(collector.FileSet{Imports: imports})
+	w.withFiles(fileSet(imports...))
 	after := w.collector.Recent(t.Context(), 5*time.Second).Imports[0]
 	if !after.PollSuccess() {
 		t.Errorf("poll before %+v, after %+v", before.Poll, after.Poll)

@@ -50,6 +50,8 @@ type Import struct {
 	Labels map[string]string
 }
 
+func (k Key) key() Key { return k }
+
 // Ref returns the name of the import within its server.
 func (i *Import) Ref() lakefs.Ref {
 	return lakefs.Ref{Repository: i.Repository, Branch: i.Branch, ID: i.ID}

@@ -29,7 +29,6 @@ type Observation struct {
 	// it was first seen.
 	ProgressAt      time.Time
 	IngestedObjects int64
-	Outcome         lakefs.Outcome
 	// CommitID and MetarangeID are those of a success.
 	CommitID    string
 	MetarangeID string
@@ -41,6 +40,7 @@ type Observation struct {
 	// import; zero if its newest definite answer was a status, or if there was
 	// none.
 	NotFoundSince time.Time
+	Outcome       lakefs.Outcome
 	// SeenUnfinished is set if any status was that of an unfinished import.
 	SeenUnfinished bool
 	// Confirmed is set if the import has finished and a second answer agreed:

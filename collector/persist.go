@@ -252,10 +252,10 @@ func (p *persister) register(ctx context.Context, imp Import) (created bool, err
 		if err != nil {
 			return false, err
 		}
-		if err := p.update("storing import "+imp.Ref().String(), Changes{PutRegistrations: []Registration{r}}); err != nil {
+		if err := p.update("storing import "+imp.Ref().String(), Changes{PutRegistrations: []Registration{*r}}); err != nil {
 			return false, err
 		}
-		created := p.watch.register(&r)
+		created := p.watch.register(r)
 		if created {
 			level.Info(imp.logger(p.logger)).Log("msg", "Registered import", "branch", imp.Branch)
 		}

@@ -132,7 +132,7 @@ type poller struct {
 }
 
 func newPoller(settings Server, now func() time.Time, logger log.Logger, polled func(time.Duration, Result), record func(Key, *answer, bool)) *poller {
-	p := &poller{settings: settings, now: now, logger: logger, polled: polled, record: record, calls: map[Key]*call{}}
+	p := &poller{settings: settings, now: now, logger: logger, polled: polled, record: record}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
 }
@@ -190,6 +190,9 @@ func (p *poller) join(l lane, requests []request) *wait {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.expire()
+	if len(p.calls) == 0 {
+		p.calls = make(map[Key]*call, n)
+	}
 	for i, r := range requests {
 		c := p.calls[r.Key]
 		switch {
@@ -320,7 +323,7 @@ func (p *poller) forget(c *call) {
 		delete(p.calls, c.Key)
 	}
 	if len(p.calls) == 0 {
-		p.calls = map[Key]*call{} // a map does not shrink
+		p.calls = nil // a map does not shrink
 	}
 }
 

@@ -62,14 +62,13 @@ type repositoryEntry struct {
 }
 
 // set replaces the watched repositories. What stays watched keeps its memory.
-func (l *repositoryList) set(watched []Repository) {
+func (l *repositoryList) set(watched []*Repository) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	entries := make(map[Key]*repositoryEntry, len(watched))
-	for i := range watched {
-		key := watched[i].key()
-		entries[key] = cmp.Or(l.entries[key], &repositoryEntry{})
-		entries[key].Repository = &watched[i]
+	for _, r := range watched {
+		entries[r.key()] = cmp.Or(l.entries[r.key()], &repositoryEntry{})
+		entries[r.key()].Repository = r
 	}
 	l.entries = entries
 }

@@ -3,6 +3,7 @@ package collector
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 )
 
@@ -30,16 +31,10 @@ func (s Shard) owns(k Key) bool {
 	return h.Sum64()%s.Total == s.Index
 }
 
-// filter returns the elements of all that belong to s, by their keys.
-func filter[T any](s Shard, all []T, key func(*T) Key) []T {
+// own returns the elements of all that belong to s.
+func own[T interface{ key() Key }](s Shard, all []T) []T {
 	if s.Total <= 1 {
 		return all
 	}
-	var own []T
-	for i := range all {
-		if s.owns(key(&all[i])) {
-			own = append(own, all[i])
-		}
-	}
-	return own
+	return slices.DeleteFunc(slices.Clone(all), func(v T) bool { return !s.owns(v.key()) })
 }

@@ -38,8 +38,7 @@ type entry struct {
 	block   string // see importBlock
 
 	wanted       [len(origins)]*Import // by origins, in their order
-	registeredAt time.Time             // of what the API wants
-	vanishedAt   time.Time             // when discovery began not to find it; zero if it does
+	registration *Registration         // of what the API wants
 
 	polled
 	seen    *Observation // never nil, and never changed: a poll makes a new one
@@ -51,9 +50,9 @@ type entry struct {
 }
 
 // want makes imports, besides others, what an origin wants, with the lock held.
-func (w *watchlist) want(origin int, imports []Import) {
-	for _, imp := range imports { // a copy of each, or one would keep them all in memory
-		w.entry(imp.Key).wanted[origin] = &imp
+func (w *watchlist) want(origin int, imports []*Import) {
+	for _, imp := range imports {
+		w.entry(imp.Key).wanted[origin] = imp
 	}
 }
 
@@ -68,7 +67,7 @@ func (w *watchlist) entry(key Key) *entry {
 }
 
 // set replaces what an origin wants. What stays watched keeps its memory.
-func (w *watchlist) set(origin int, imports []Import) {
+func (w *watchlist) set(origin int, imports []*Import) {
 	defer w.logEnded()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -85,10 +84,10 @@ const minVanished = 1000
 
 // setDiscovered replaces what was discovered on a server; d is nil if it has no
 // discovery any more. An unfinished import that is not found any more, or was
-// watched before a restart, stays for the retention, so that its end is told,
-// unless d does not want it. It returns how many imports are watched now and
-// were not before.
-func (w *watchlist) setDiscovered(server string, d Discovery, found []Import) (added int) {
+// watched before a restart, stays for the retention after its last status or
+// since lakeFS does not know it, so that its end is told, unless d does not want
+// it. It returns how many imports are watched now and were not before.
+func (w *watchlist) setDiscovered(server string, d Discovery, found []*Import) (added int) {
 	defer w.logEnded()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -98,29 +97,21 @@ func (w *watchlist) setDiscovered(server string, d Discovery, found []Import) (a
 		if key.Server != server {
 			continue
 		}
-		known := e.wanted[wantedByDiscovery] != nil || e.restored && e.seen.Seen() && now.Sub(e.seen.StatusAt) < w.retention
-		if e.wanted[wantedByDiscovery] = nil; known && !e.seen.Finished() {
+		known := e.wanted[wantedByDiscovery] != nil || e.restored
+		if known && e.seen.Seen() && !e.seen.Finished() && now.Sub(cmp.Or(e.seen.NotFoundSince, e.seen.StatusAt)) < w.retention {
 			before = append(before, key)
-		} else {
-			e.vanishedAt = time.Time{}
 		}
+		e.wanted[wantedByDiscovery] = nil
 	}
 	w.want(wantedByDiscovery, found)
 	slices.SortFunc(before, func(a, b Key) int { return cmp.Compare(b.ID, a.ID) }) // xids: the newest first
-	stay := max(len(found), minVanished)
-	for _, key := range before {
+	for _, key := range before[:min(len(before), max(len(found), minVanished))] {
 		e := w.entries[key]
-		if e.wanted[wantedByDiscovery] != nil {
-			e.vanishedAt = time.Time{}
-			continue
-		}
-		e.vanishedAt = cmp.Or(e.vanishedAt, now)
-		if d == nil || stay == 0 || now.Sub(e.vanishedAt) >= w.retention {
+		if d == nil || e.wanted[wantedByDiscovery] != nil {
 			continue
 		}
 		if imp, ok := d.Describe(key.Repository, key.ID); ok {
 			e.wanted[wantedByDiscovery] = &imp
-			stay--
 		}
 	}
 	return w.updateAll()
@@ -184,7 +175,7 @@ func (w *watchlist) restore(registrations []Registration, observations []Observe
 		e.seen, e.restored = &observations[i].Observation, true
 	}
 	for i := range registrations {
-		w.setRegistered(&registrations[i].Import, registrations[i].At)
+		w.setRegistration(w.entry(registrations[i].Key), &registrations[i])
 	}
 	w.updateAll()
 }
@@ -195,19 +186,19 @@ const maxLabelBytes = 1 << 20
 
 // registration returns imp as it is to be registered. The error is a
 // *RefusedError if there are too many registered imports or labels.
-func (w *watchlist) registration(imp Import, limit int) (Registration, error) {
+func (w *watchlist) registration(imp Import, limit int) (*Registration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r := Registration{Import: imp, At: w.now()}
+	r := &Registration{Import: imp, At: w.now()}
 	labels := imp.labelBytes()
-	if e := w.entries[imp.Key]; e != nil && e.wanted[wantedByAPI] != nil {
-		r.At = e.registeredAt
-		labels -= e.wanted[wantedByAPI].labelBytes()
+	if e := w.entries[imp.Key]; e != nil && e.registration != nil {
+		r.At = e.registration.At
+		labels -= e.registration.labelBytes()
 	} else if w.registered >= limit {
-		return r, &RefusedError{Conflict, fmt.Sprintf("import limit reached (%d, see --web.max-imports)", limit)}
+		return nil, &RefusedError{Conflict, fmt.Sprintf("import limit reached (%d, see --web.max-imports)", limit)}
 	}
 	if labels > 0 && w.labelBytes+labels > maxLabelBytes {
-		return r, &RefusedError{Conflict, "label limit reached (1 MiB for the labels of all registered imports together)"}
+		return nil, &RefusedError{Conflict, "label limit reached (1 MiB for the labels of all registered imports together)"}
 	}
 	return r, nil
 }
@@ -217,28 +208,25 @@ func (w *watchlist) registration(imp Import, limit int) (Registration, error) {
 func (w *watchlist) register(r *Registration) (created bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := w.setRegistered(&r.Import, r.At)
+	e := w.entry(r.Key)
 	created = e.Import == nil
+	w.setRegistration(e, r)
 	w.update(r.Key, e)
 	return created
 }
 
-// setRegistered makes imp what the API wants, with the lock held. The caller
-// updates the entry.
-func (w *watchlist) setRegistered(imp *Import, at time.Time) *entry {
-	e := w.entry(imp.Key)
-	w.setUnregistered(e)
-	e.wanted[wantedByAPI], e.registeredAt = imp, at
-	w.registered++
-	w.labelBytes += imp.labelBytes()
-	return e
-}
-
-func (w *watchlist) setUnregistered(e *entry) {
-	if old := e.wanted[wantedByAPI]; old != nil {
+// setRegistration makes r, which may be nil, the registration of e, with the
+// lock held. The caller updates e.
+func (w *watchlist) setRegistration(e *entry, r *Registration) {
+	if old := e.registration; old != nil {
 		w.registered--
 		w.labelBytes -= old.labelBytes()
-		e.wanted[wantedByAPI] = nil
+	}
+	e.registration, e.wanted[wantedByAPI] = r, nil
+	if r != nil {
+		w.registered++
+		w.labelBytes += r.labelBytes()
+		e.wanted[wantedByAPI] = &r.Import
 	}
 }
 
@@ -253,7 +241,7 @@ func (w *watchlist) remove(keys []Key, forget bool) {
 		if e == nil {
 			continue
 		}
-		w.setUnregistered(e)
+		w.setRegistration(e, nil)
 		w.update(key, e)
 		e.unsaved = true
 		if e.Import == nil && (forget || !e.seen.Finished()) {
@@ -269,7 +257,7 @@ func (w *watchlist) expired(now time.Time) (registered, remembered []Key) {
 	defer w.mu.Unlock()
 	for key, e := range w.entries {
 		switch {
-		case e.wanted[wantedByAPI] == nil && e.Import != nil, !w.outdated(e, now):
+		case e.registration == nil && e.Import != nil, !w.outdated(e, now):
 		case e.Import == nil:
 			remembered = append(remembered, key)
 		default:
@@ -284,12 +272,14 @@ func (w *watchlist) expired(now time.Time) (registered, remembered []Key) {
 // that after the last sign of it.
 func (w *watchlist) outdated(e *entry, now time.Time) bool {
 	const patience = 7
-	sign, keep := cmp.Or(e.seen.StatusAt, e.registeredAt), patience*w.retention
+	sign, keep := e.seen.StatusAt, patience*w.retention
 	switch {
 	case e.seen.Finished():
 		keep = w.retention
 	case !e.seen.NotFoundSince.IsZero():
 		sign, keep = e.seen.NotFoundSince, w.retention
+	case sign.IsZero() && e.registration != nil:
+		sign = e.registration.At
 	}
 	return now.Sub(sign) >= keep
 }

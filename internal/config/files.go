@@ -193,7 +193,8 @@ func (w *watcher) merge(files importFiles) collector.FileSet {
 		f := files[path]
 		name := strings.ToValidUTF8(path, "\ufffd")
 		set.Errors[name] = cmp.Or(files.failure(path), set.Errors[name])
-		for _, imp := range f.imports {
+		for i := range f.imports {
+			imp := &f.imports[i]
 			// The last good content from before a reload may have other servers.
 			if !seen[imp.Key] && slices.Contains(w.servers, imp.Server) {
 				seen[imp.Key] = true

@@ -241,7 +241,8 @@ func (d *Demo) update() {
 			break
 		}
 		kept := d.pipeline.Imports[max(0, len(d.pipeline.Imports)-pipelineKept+1):]
-		d.pipeline.Imports = append(slices.Clone(kept), d.startNext(at))
+		next := d.startNext(at)
+		d.pipeline.Imports = append(slices.Clone(kept), &next)
 		d.started++
 	}
 	if d.started > before && d.changed != nil {

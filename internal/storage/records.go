@@ -57,12 +57,12 @@ type observationRecord struct {
 	MovedAt         time.Time      `json:"moved_at,omitzero"`
 	ProgressAt      time.Time      `json:"progress_at,omitzero"`
 	IngestedObjects int64          `json:"ingested_objects,omitempty"`
-	Outcome         lakefs.Outcome `json:"outcome,omitempty"` // a number
 	CommitID        string         `json:"commit_id,omitempty"`
 	MetarangeID     string         `json:"metarange_id,omitempty"`
 	ErrorMessage    string         `json:"error_message,omitempty"`
 	ErrorReason     lakefs.Reason  `json:"error_reason,omitempty"`
 	NotFoundSince   time.Time      `json:"not_found_since,omitzero"`
+	Outcome         lakefs.Outcome `json:"outcome,omitempty"` // a number
 	SeenUnfinished  bool           `json:"seen_unfinished,omitempty"`
 	Confirmed       bool           `json:"confirmed,omitempty"`
 	Counted         bool           `json:"counted,omitempty"`

@@ -107,7 +107,7 @@ func TestFormat(t *testing.T) {
 	for _, want := range []struct{ bucket, key, value string }{
 		{"meta", "format", "2"},
 		{"imports", "prod\x00my-repo\x00id-000001", `{"branch":"main","no_progress_after_nanoseconds":3600000000000,"registered_at":"2026-11-22T10:50:27.374205733Z"}`},
-		{"observations", "prod\x00my-repo\x00id-000002", `{"update_time":"2026-11-22T10:50:27.374205733Z","outcome":1,"error_reason":"hook","counted":true}`},
+		{"observations", "prod\x00my-repo\x00id-000002", `{"update_time":"2026-11-22T10:50:27.374205733Z","error_reason":"hook","outcome":1,"counted":true}`},
 	} {
 		must(t, s.db.View(func(tx *bolt.Tx) error {
 			if got := tx.Bucket([]byte(want.bucket)).Get([]byte(want.key)); string(got) != want.value {
