@@ -169,12 +169,15 @@ var yamlTypes = map[string]string{"map": "a mapping", "seq": "a list", "str": "t
 // explain rewords an error of yaml.v3, which may quote a secret, or several.
 func explain(err error) (errs []error) {
 	var (
-		terr *yaml.TypeError
-		uerr *url.Error
+		terr   *yaml.TypeError
+		uerr   *url.Error
+		joined interface{ Unwrap() []error }
 	)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &joined):
+		return joined.Unwrap()
 	case errors.As(err, &terr):
 		for _, text := range terr.Errors[:min(len(terr.Errors), maxErrors+1)] {
 			errs = append(errs, errors.New(explainType(text)))

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,22 +59,18 @@ func resolveImports(list string, entries []written[entry], servers []string) ([]
 			e.Labels = labels // one map instead of thousands
 		}
 		labels = e.Labels
-		server, err := serverName(e.Server, servers)
-		if err != nil {
-			return collector.Import{}, err
-		}
-		return e.importOf(collector.Key{Server: server, Repository: e.Repository, ID: e.ID}, e.Branch)
+		server, serverErr := serverName(e.Server, servers)
+		imp, err := e.importOf(collector.Key{Server: server, Repository: e.Repository, ID: e.ID}, e.Branch)
+		return imp, errors.Join(serverErr, err)
 	}
 	return resolveAll(list, entries, resolve, func(imp collector.Import) collector.Key { return imp.Key })
 }
 
 func resolveRepositories(list string, entries []written[repository], servers []string) ([]collector.Repository, []error) {
-	resolve := func(e *repository) (r collector.Repository, err error) {
-		r = collector.Repository{Name: e.Repository, MaxImportAge: time.Duration(e.MaxImportAge), Labels: e.Labels}
-		if r.Server, err = serverName(e.Server, servers); err != nil {
-			return r, err
-		}
-		return r, r.Validate()
+	resolve := func(e *repository) (collector.Repository, error) {
+		server, err := serverName(e.Server, servers)
+		r := collector.Repository{Server: server, Name: e.Repository, MaxImportAge: time.Duration(e.MaxImportAge), Labels: e.Labels}
+		return r, errors.Join(err, r.Validate())
 	}
 	return resolveAll(list, entries, resolve, func(r collector.Repository) [2]string { return [2]string{r.Server, r.Name} })
 }
@@ -107,18 +104,17 @@ func resolveAll[E, V any, K comparable](list string, entries []written[E], resol
 	return values, errs
 }
 
-// serverName returns the one of servers that is written, or the only one if
+// serverName returns the name of the server that is written, or of the only one if
 // none is. The name of a server that was not decoded is empty.
 func serverName(written string, servers []string) (string, error) {
+	name := cmp.Or(written, servers[0])
 	switch {
 	case slices.Contains(servers, ""):
-		return written, nil
-	case written == "" && len(servers) != 1:
-		return "", errors.New("server is missing: required where there is more than one")
-	case written == "":
-		return servers[0], nil
-	case !slices.Contains(servers, written):
-		return "", fmt.Errorf("server %q is not configured: must be one of %q", written, servers)
+		return name, nil
+	case written == "" && len(servers) > 1:
+		return name, errors.New("server is missing: required where there is more than one")
+	case !slices.Contains(servers, name):
+		return name, fmt.Errorf("server %q is not configured: must be one of %q", name, servers)
 	}
-	return written, nil
+	return name, nil
 }
