@@ -41,7 +41,7 @@ type Options struct {
 	Logger log.Logger
 	// TelemetryPath is the path of the metrics.
 	TelemetryPath string
-	// Version is shown in the head of the page, as version.Info returns it.
+	// Version is shown at the foot of the page.
 	Version string
 }
 
