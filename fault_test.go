@@ -710,19 +710,3 @@ func mountHanging(t *testing.T, dir string) (unmount func()) {
 		fuse.Close()
 	}
 }
-
-// An import file whose name is not UTF-8 is watched, and does not break /metrics.
-func TestImportFileNameThatIsNotUTF8(t *testing.T) {
-	t.Parallel()
-	server := newLakeFS(t, lakefstest.Options{})
-	ref := server.Start("my-repo", "main", import1k)
-	e, dir := watching(t, server, nil)
-	write(t, dir, "imports/caf\xe9.yml", importYAML("prod", ref))
-	write(t, dir, "imports/\xff.yml", "nonsense")
-	eventually(t, "the files are looked at", func() bool {
-		got := e.scrape()
-		good, ok := got["lakefs_import_exporter_import_file_error{file=\"imports/caf\uFFFD.yml\"}"]
-		return ok && good == 0 && got["lakefs_import_exporter_import_file_error{file=\"imports/\uFFFD.yml\"}"] == 1 &&
-			got[of("poll_success", "prod", ref)] == 1
-	})
-}

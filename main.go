@@ -110,12 +110,7 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 	if *f.enableImportAPI && !web.Authenticates(*f.web.WebConfigFile) {
 		level.Warn(logger).Log("msg", "Anybody can register and unregister imports: --web.config.file sets up no authentication")
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		versioncollector.NewCollector(program),
-	)
+	registry := newRegistry()
 	opts := f.collectorOptions(logger, registry)
 	load := loader.Load
 	var sim *demo.Demo
@@ -164,6 +159,17 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 		printDemoURLs(stdout, (*f.web.WebListenAddresses)[0], f.external.prefix, *f.telemetryPath)
 	}
 	return listenAndServe(ctx, handler, f.web, logger, slogger)
+}
+
+// newRegistry returns a registry with the metrics of any program.
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector(program),
+	)
+	return registry
 }
 
 func validateWebConfig(file string) error {

@@ -125,6 +125,16 @@ func TestStoppedReadersAreCutOff(t *testing.T) {
 	}
 }
 
+// discarded is a response that nobody reads.
+type discarded struct {
+	io.Writer
+	header http.Header
+}
+
+func (d discarded) Header() http.Header { return d.header }
+
+func (discarded) WriteHeader(int) {}
+
 // stuck is a reader that has stopped: its writes end when end is closed.
 type stuck struct {
 	discarded

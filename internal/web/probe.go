@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -49,9 +50,16 @@ func (h *handler) probeTarget(query url.Values) (target, error) {
 
 // parseTarget parses [lakefs://]REPOSITORY/BRANCH/IMPORT_ID, given once.
 func parseTarget(targets []string) (ref lakefs.Ref, err error) {
-	parts := strings.Split(strings.TrimPrefix(strings.Join(targets, " "), "lakefs://"), "/")
-	if len(targets) != 1 || len(parts) != 3 {
-		return ref, fmt.Errorf("target %q: must be one [lakefs://]REPOSITORY/BRANCH/IMPORT_ID", targets)
+	const form = "[lakefs://]REPOSITORY/BRANCH/IMPORT_ID"
+	if len(targets) == 0 || targets[0] == "" {
+		return ref, errors.New("target is missing: must be " + form)
+	}
+	if len(targets) > 1 {
+		return ref, fmt.Errorf("target is given %d times: must be one %s", len(targets), form)
+	}
+	parts := strings.Split(strings.TrimPrefix(targets[0], "lakefs://"), "/")
+	if len(parts) != 3 {
+		return ref, fmt.Errorf("target %q: must be %s", targets[0], form)
 	}
 	ref = lakefs.Ref{Repository: parts[0], Branch: parts[1], ID: parts[2]}
 	if err := ref.Validate(); err != nil {

@@ -45,13 +45,13 @@ func TestProbeErrors(t *testing.T) {
 	w.addLakeFS("prod")
 	w.addLakeFS("dev")
 	for _, tc := range []struct{ query, timeout, want string }{
-		{query: "", want: "target []: must be one [lakefs://]REPOSITORY/BRANCH/IMPORT_ID"},
-		{query: "server=prod&target=my-repo/main", want: `target ["my-repo/main"]: must be one [lakefs://]REPOSITORY/BRANCH/IMPORT_ID`},
-		{query: "server=prod&target=my-repo/a/b/x", want: `target ["my-repo/a/b/x"]: must be one [lakefs://]REPOSITORY/BRANCH/IMPORT_ID`},
+		{query: "", want: "target is missing: must be [lakefs://]REPOSITORY/BRANCH/IMPORT_ID"},
+		{query: "server=prod&target=my-repo/main", want: `target "my-repo/main": must be [lakefs://]REPOSITORY/BRANCH/IMPORT_ID`},
+		{query: "server=prod&target=my-repo/a/b/x", want: `target "my-repo/a/b/x": must be [lakefs://]REPOSITORY/BRANCH/IMPORT_ID`},
 		{query: "server=prod&target=My/main/x", want: `target: repository "My": must match ^[a-z0-9][a-z0-9-]{2,62}$`},
 		{query: "target=my-repo/main/x", want: `server is missing: must be one of ["dev" "prod"]`},
 		{query: "server=https://evil&target=my-repo/main/x", want: `server "https://evil" is not configured: must be one of ["dev" "prod"]`},
-		{query: "server=prod&target=my-repo/main/x&target=my-repo/main/y", want: `target ["my-repo/main/x" "my-repo/main/y"]: must be one [lakefs://]REPOSITORY/BRANCH/IMPORT_ID`},
+		{query: "server=prod&target=my-repo/main/x&target=my-repo/main/y", want: `target is given 2 times: must be one [lakefs://]REPOSITORY/BRANCH/IMPORT_ID`},
 		{query: "server=prod&target=my-repo/" + strings.Repeat("x", 1025) + "/x", want: "target: branch is longer than 1024 bytes"},
 		{query: "server=prod&target=my-repo/main/x", timeout: "soon", want: `header X-Prometheus-Scrape-Timeout-Seconds: must be a positive number of seconds, not "soon"`},
 	} {
