@@ -23,9 +23,9 @@ import (
 
 const (
 	dashboardFile = "grafana/dashboards/lakefs-imports.json"
-	// firstScreen is what a laptop shows of a dashboard, 1366 by 768 pixels less
-	// Grafana's own bars and variables, in units of gridPos.
-	firstScreen = 15
+	// firstScreen is what a laptop's 768 pixels show of a dashboard below Grafana's
+	// own bars and two lines of variables, in units of gridPos.
+	firstScreen = (768 - 185) / 38
 	// maxRows is how many series a query may be answered with.
 	maxRows = 50
 )

@@ -67,10 +67,13 @@ local panel(type, title, description, grid, targets) = {
       orientation: 'vertical',
       reduceOptions: { calcs: ['lastNotNull'], fields: '', values: false },
       textMode: 'value_and_name',
+      wideLayout: true,
     },
   },
 
+  // graph has few points, since those of 10,000 imports take time.
   graph(title, description, grid, targets, unit, custom={}):: panel('timeseries', title, description, grid, targets) {
+    maxDataPoints: 200,
     fieldConfig: {
       defaults: {
         unit: unit,

@@ -38,19 +38,17 @@ function(config)
   local labels(values, expr) = std.foldl(function(e, name) label(name, values[name], e), std.objectFields(values), expr);
 
   // Aggregates of a repository. Exporters that watch the same imports all count
-  // them; shards each count their own.
+  // them, so the highest is right; shards each count their own, so the sum is.
   local counted(by, expr) = |||
-    sum by (%(by)s) (
-      max by (%(all)s) (%(expr)s unless on (%(target)s) %(shards)s > 1)
-      or sum by (%(all)s) (%(expr)s)
-    )
-  ||| % { by: by, all: repository + ', state, outcome', expr: expr, target: target, shards: exporters('lakefs_import_exporter_total_shards') };
+    sum by (%(by)s) (max by (%(all)s) (%(expr)s)) unless on () max(%(shards)s) > 1
+    or sum by (%(by)s) (%(expr)s)
+  ||| % { by: by, all: repository + ', state, outcome', expr: expr, shards: exporters('lakefs_import_exporter_total_shards') };
 
   //
   // What needs a person, the worst first. since is the query for the time since when.
   //
   local unfinished(expr) = '%s unless on (%s) %s == 1' % [expr, key, imports('lakefs_import_completed')];
-  local sinceMetric(metric, state) = unfinished('%s and on (%s) %s' % [one(id, imports(metric)), key, inState(state)]);
+  local sinceMetric(metric, state) = unfinished(one(id, '%s and on (%s) %s' % [imports(metric), key, inState(state)]));
   local reachable = one(server, servers('lakefs_up') + ' == 1 and ' + servers('lakefs_authorized') + ' == 1');
   local lastSuccess = one(branch, '%s and on (%s) %s' % [
     imports('lakefs_import_update_timestamp_seconds', ['branch!="-"']),
@@ -135,9 +133,9 @@ function(config)
       state: 'not polled',
       alert: 'LakeFSImportPollFailing',
       why: 'lakeFS answers, but gives no status for this import',
-      since: '(%(seen)s or 0 * %(polled)s) and on (%(key)s) %(polled)s == 0 unless on (%(key)s) %(explained)s and on (%(server)s) %(reachable)s' % {
+      since: '(%(seen)s and on (%(key)s) %(polled)s or 0 * (%(polled)s)) unless on (%(key)s) %(explained)s and on (%(server)s) %(reachable)s' % {
         seen: one(id, imports('lakefs_import_last_status_timestamp_seconds')),
-        polled: one(id, imports('lakefs_import_poll_success')),
+        polled: one(id, imports('lakefs_import_poll_success')) + ' == 0',
         key: key,
         explained: imports('lakefs_import_state', ['state=~"stalled|lost|not_found"']),
         server: server,
@@ -154,7 +152,7 @@ function(config)
       state: 'not_found',
       alert: 'LakeFSImportNotFound',
       why: 'lakeFS does not know it, and never did',
-      since: '(%(started)s > time() - 86400 or 0 * (%(missing)s unless on (%(key)s) %(started)s)) and on (%(key)s) %(missing)s' % {
+      since: '(%(started)s and on (%(key)s) %(missing)s) > time() - 86400 or 0 * (%(missing)s unless on (%(key)s) %(started)s)' % {
         started: one(id, imports('lakefs_import_start_timestamp_seconds')),
         missing: one(id, inState('not_found')),
         key: key,
@@ -197,8 +195,15 @@ function(config)
   };
   local states = ['stalled', 'lost', 'failed', 'hung', 'not_found', 'unknown', 'running', 'canceled', 'succeeded'];
   local page(query) = { title: "Open on the exporter's page", url: '${page}?' + query, targetBlank: true };
+  local unknown = { type: 'special', options: { match: 'null', result: { text: '–', color: grey } } };
   local coloredText(values) = {
-    mappings: g.mappings(values),
+    mappings: g.mappings(values) + [unknown],
+    'custom.cellOptions': { type: 'color-text' },
+  };
+
+  local coloredNumber(steps) = {
+    mappings: [unknown],
+    thresholds: g.thresholds(steps),
     'custom.cellOptions': { type: 'color-text' },
   };
 
@@ -206,7 +211,7 @@ function(config)
     g.stats(
       'Imports by state',
       'Watched imports. Click a number to see them on the page of the exporter.',
-      g.grid(0, 0, 24, 3),
+      g.grid(0, 0, 24, 2),
       [
         g.range(
           state,
@@ -237,16 +242,16 @@ function(config)
     g.table(
       'Needs a person',
       'The worst first, the newest 5 of a kind; the page of the exporter has them all. Failures of a repository for the same reason are one row, that of the newest. They end here after a week, or when a later import into the branch has succeeded.',
-      g.grid(0, 3, 17, 12),
+      g.grid(0, 2, 24, 8),
       [g.instant('A', needsPerson)],
       [
         { name: 'state', title: 'State', properties: coloredText({ [s]: { color: colors[s] } for s in std.objectFields(colors) }) + { 'custom.width': 92 } },
-        { name: 'place', title: 'Repository/branch', properties: { 'custom.width': 155 } },
+        { name: 'place', title: 'Repository/branch', properties: { 'custom.width': 180 } },
         {
           name: 'Value',
           title: 'Since',
           properties: {
-            'custom.width': 110,
+            'custom.width': 115,
             unit: 'dateTimeFromNow',
             mappings: g.mappings({ '0': { text: '–' } }),
           },
@@ -270,7 +275,7 @@ function(config)
     g.table(
       'lakeFS servers',
       'down: the newest scrape got no answer. unauthorized: it refuses the keys. Clock skew is that of lakeFS against the exporter. Discovery is failing when no refresh has succeeded for 10 minutes, and dropping when there are more imports than max_imports.',
-      g.grid(17, 3, 7, 6),
+      g.grid(0, 10, 13, 5),
       [
         // Up for one exporter is up; each has its own keys.
         g.instant('state', 'topk(20, %s * (1 + %s))' % [one(server, servers('lakefs_up')), 'min by (%s) (%s)' % [server, servers('lakefs_authorized')]]),
@@ -281,7 +286,7 @@ function(config)
         ]),
       ],
       [
-        { name: 'server', title: 'Server', properties: { 'custom.width': 105 } },
+        { name: 'server', title: 'Server' },
         {
           name: 'Value #state',
           title: 'lakeFS',
@@ -289,16 +294,15 @@ function(config)
             '0': { text: 'down', color: red },
             '1': { text: 'unauthorized', color: red },
             '2': { text: 'up', color: green },
-          }) + { 'custom.width': 105 },
+          }) + { 'custom.width': 120 },
         },
         {
           name: 'Value #skew',
           title: 'Skew',
-          properties: {
+          properties: coloredNumber([[null, yellow], [-60, grey], [60, yellow]]) {
             unit: 's',
-            'custom.width': 70,
-            'custom.cellOptions': { type: 'color-text' },
-            thresholds: g.thresholds([[null, yellow], [-60, grey], [60, yellow]]),
+            decimals: 0,
+            'custom.width': 100,
           },
         },
         {
@@ -308,7 +312,7 @@ function(config)
             '0': { text: 'failing', color: red },
             '1': { text: 'dropping', color: orange },
             '2': { text: 'ok', color: green },
-          }) + { 'custom.width': 80 },
+          }) + { 'custom.width': 100 },
         },
       ],
       { field: 'Value #state' },
@@ -316,7 +320,7 @@ function(config)
     g.table(
       'Failures by reason',
       'Failed imports of the last week whose branch has had no success since.',
-      g.grid(17, 9, 7, 6),
+      g.grid(13, 10, 11, 5),
       [
         g.instant('imports', 'topk(20, count by (reason) (%s))' % failedWith('reason')),
         g.instant('repositories', 'topk(20, count by (reason) (count by (%s, reason) (%s)))' % [repository, failedWith('reason')]),
@@ -333,11 +337,11 @@ function(config)
   //
   // What runs: the 25 with the most objects.
   //
-  local largest(expr) = '%s and on (%s) topk(25, %s)' % [expr, key, unfinished('%s and on (%s) %s' % [
-    one(key, imports('lakefs_import_ingested_objects')),
+  local largest(expr) = '%s and on (%s) topk(25, %s)' % [expr, key, unfinished(one(key, '%s and on (%s) %s' % [
+    imports('lakefs_import_ingested_objects'),
     key,
     inState('running'),
-  ])];
+  ]))];
   local ingested = one(id, imports('lakefs_import_ingested_objects'));
   local expected = one(id, imports('lakefs_import_expected_objects'));
   // What is not known is not 0: a curve that is flat because no poll succeeds has no rate.
@@ -353,16 +357,15 @@ function(config)
       'The 25 with the most objects. Progress and the remaining time need expected_objects; the commit comes on top.',
       g.grid(0, 16, 24, 9),
       [
+        g.instant('objects', place % largest(ingested)),
         g.instant('progress', largest('clamp_max(%s / %s, 1)' % [ingested, expected])),
-        g.instant('objects', largest(ingested)),
         g.instant('speed', largest(speed)),
         g.instant('remaining', largest('clamp_min(%s - %s, 0) / (%s > 0)' % [expected, ingested, speed])),
         g.instant('started', '1000 * (%s)' % largest(one(id, imports('lakefs_import_start_timestamp_seconds')))),
       ],
       [
-        { name: 'server', title: 'Server', properties: { 'custom.width': 100 } },
-        { name: 'repository', title: 'Repository' },
-        { name: 'branch', title: 'Branch' },
+        { name: 'server', title: 'Server', properties: { 'custom.width': 90 } },
+        { name: 'place', title: 'Repository/branch' },
         { name: 'import_id', title: 'Import', properties: { 'custom.width': 185, links: [page('q=${__value.raw}')] } },
         {
           name: 'Value #progress',
@@ -372,15 +375,15 @@ function(config)
             min: 0,
             max: 1,
             decimals: 0,
-            'custom.width': 200,
+            'custom.width': 140,
             'custom.cellOptions': { type: 'gauge', mode: 'basic' },
             color: { mode: 'fixed', fixedColor: 'blue' },
           },
         },
-        { name: 'Value #objects', title: 'Objects', properties: { unit: 'short', 'custom.width': 90 } },
-        { name: 'Value #speed', title: 'Objects/s', properties: { unit: 'short', decimals: 0, 'custom.width': 90 } },
-        { name: 'Value #remaining', title: 'Remaining', properties: { unit: 's', decimals: 0, 'custom.width': 100 } },
-        { name: 'Value #started', title: 'Started', properties: { unit: 'dateTimeFromNow', 'custom.width': 130 } },
+        { name: 'Value #objects', title: 'Objects', properties: { 'custom.width': 80 } },
+        { name: 'Value #speed', title: 'Objects/s', properties: { decimals: 0, 'custom.width': 80 } },
+        { name: 'Value #remaining', title: 'Remaining', properties: { unit: 's', decimals: 1, 'custom.width': 95 } },
+        { name: 'Value #started', title: 'Started', properties: { unit: 'dateTimeFromNow', 'custom.width': 115 } },
       ],
       { field: 'Value #objects', desc: true },
     ),
@@ -417,7 +420,7 @@ function(config)
   // Service levels, from the aggregates: the repositories with the most imports.
   //
   local increase(metric, matchers, range) = 'increase(%s[%s])' % [repositories(metric, matchers), range];
-  local finished(by, matchers, range='7d') = counted(by, increase('lakefs_imports_finished_total', matchers, range));
+  local finished(by, matchers, range='7d') = '(' + counted(by, increase('lakefs_imports_finished_total', matchers, range)) + ')';
   local succeeded = 'outcome="succeeded"', notCanceled = 'outcome!="canceled"';
   local busiest(n, expr, modifier='') = '(%s) and on (%s) topk(%d, sum by (%s) (increase(%s[7d]%s)) > 0)' % [
     expr,
@@ -437,56 +440,53 @@ function(config)
     g.row('Service levels', 33),
     g.table(
       'Service levels of the last 7 days',
-      'The 20 repositories with the most imports. Success rate: canceled imports do not count. Durations are of those that succeeded, from start to finish.',
-      g.grid(0, 34, 16, 8),
+      'The 20 repositories with the most imports. Success is the share of those that were not canceled. Median and 95th percentile of the durations of those that succeeded, from start to finish.',
+      g.grid(0, 34, 15, 8),
       [
         g.instant('rate', busiest(20, '%s / (%s > 0)' % [finished(repository, [succeeded]), finished(repository, [notCanceled])])),
         g.instant('finished', busiest(20, finished(repository, [notCanceled]))),
         g.instant('median', busiest(20, duration('0.5'))),
         g.instant('slow', busiest(20, duration('0.95'))),
-        g.instant('objects', busiest(20, counted(repository, increase('lakefs_imports_ingested_objects_total', [], '7d')) + '/ 7')),
+        g.instant('objects', busiest(20, '(%s) / 7' % counted(repository, increase('lakefs_imports_ingested_objects_total', [], '7d')))),
       ],
       [
-        { name: 'server', title: 'Server' },
+        { name: 'server', title: 'Server', properties: { 'custom.width': 80 } },
         { name: 'repository', title: 'Repository' },
         {
           name: 'Value #rate',
-          title: 'Success rate',
-          properties: {
-            'custom.width': 110,
+          title: 'Success',
+          properties: coloredNumber([[null, red], [0.9, yellow], [0.99, green]]) {
+            'custom.width': 85,
             unit: 'percentunit',
             decimals: 1,
-            'custom.cellOptions': { type: 'color-text' },
-            thresholds: g.thresholds([[null, red], [0.9, yellow], [0.99, green]]),
           },
         },
-        { name: 'Value #finished', title: 'Finished', properties: { unit: 'short', decimals: 0, 'custom.width': 85 } },
-        { name: 'Value #median', title: 'Median', properties: { unit: 's', decimals: 0, 'custom.width': 85 } },
-        { name: 'Value #slow', title: '95th percentile', properties: { unit: 's', decimals: 0, 'custom.width': 115 } },
-        { name: 'Value #objects', title: 'Objects a day', properties: { unit: 'short', decimals: 0, 'custom.width': 110 } },
+        { name: 'Value #finished', title: 'Finished', properties: { decimals: 0, 'custom.width': 80 } },
+        { name: 'Value #median', title: 'Median', properties: { unit: 's', decimals: 1, 'custom.width': 85 } },
+        { name: 'Value #slow', title: 'p95', properties: { unit: 's', decimals: 1, 'custom.width': 85 } },
+        { name: 'Value #objects', title: 'Objects/day', properties: { decimals: 0, 'custom.width': 100 } },
       ],
       { field: 'Value #finished', desc: true },
     ),
     g.table(
       'Freshness',
       'Repositories with a max_import_age in the configuration of the exporter, the most overdue first.',
-      g.grid(16, 34, 8, 8),
+      g.grid(15, 34, 9, 8),
       [
         g.instant('age', largestAge('(time() - %s) / %s' % [lastImport, maxAge])),
         g.instant('newest', largestAge('1000 * ' + lastImport)),
       ],
       [
+        { name: 'server', title: 'Server', properties: { 'custom.width': 80 } },
         { name: 'repository', title: 'Repository' },
-        { name: 'Value #newest', title: 'Newest import', properties: { unit: 'dateTimeFromNow', 'custom.width': 120 } },
+        { name: 'Value #newest', title: 'Newest', properties: { unit: 'dateTimeFromNow', 'custom.width': 115 } },
         {
           name: 'Value #age',
           title: 'Age / max',
-          properties: {
+          properties: coloredNumber([[null, green], [0.8, yellow], [1, red]]) {
             unit: 'percentunit',
             decimals: 0,
             'custom.width': 85,
-            'custom.cellOptions': { type: 'color-text' },
-            thresholds: g.thresholds([[null, green], [0.8, yellow], [1, red]]),
           },
         },
       ],
@@ -513,11 +513,7 @@ function(config)
   //
   local instance = '{{instance}}';
   local ofExporters(expr) = '%s and on (%s) %s' % [expr, target, exporters('lakefs_import_exporter_build_info')];
-  local countOfErrors = {
-    decimals: 0,
-    'custom.cellOptions': { type: 'color-text' },
-    thresholds: g.thresholds([[null, grey], [0.5, red]]),
-  };
+  local countOfErrors = coloredNumber([[null, grey], [0.5, red]]) { decimals: 0 };
   local perExporter(expr) = 'topk(50, %s)' % one(target, expr);
   local exporter = [
     g.row('Exporters', 49, true, [
@@ -572,21 +568,21 @@ function(config)
       g.graph(
         'Memory',
         'Resident.',
-        g.grid(0, 64, 8, 7),
+        g.grid(0, 64, 6, 7),
         [g.range('A', ofExporters(exporters('process_resident_memory_bytes')), instance)],
         'bytes',
       ),
       g.graph(
         'CPU',
         'Cores in use.',
-        g.grid(8, 64, 8, 7),
+        g.grid(6, 64, 6, 7),
         [g.range('A', ofExporters('rate(%s[$__rate_interval])' % exporters('process_cpu_seconds_total')), instance)],
         'none',
       ),
       g.table(
         'Exporters',
         'Reload: whether the configuration could be loaded again. Files: import files that do not load. Storage: errors of the last hour.',
-        g.grid(16, 64, 8, 7),
+        g.grid(12, 64, 12, 7),
         [
           g.instant('version', 'topk(50, %s)' % one(target + ', version', exporters('lakefs_import_exporter_build_info'))),
           g.instant('reload', perExporter(exporters('lakefs_import_exporter_config_last_reload_successful'))),
@@ -613,11 +609,12 @@ function(config)
   ];
 
   local pageURL = if config.pageURL != '' then config.pageURL else 'http://localhost:10470/imports';
+  local single = { multi: false, current: { selected: true, text: 'All', value: '$__all' } };
   local variables = [
     {
       type: 'datasource',
       name: 'datasource',
-      label: 'Data source',
+      label: 'Source',
       query: 'prometheus',
       current: { selected: true, text: 'default', value: 'default' },
       hide: 0,
@@ -627,11 +624,11 @@ function(config)
       refresh: 1,
       regex: '',
     },
-    g.variable('cluster', 'Cluster', 'lakefs_import_exporter_build_info', cluster),
-    g.variable('job', 'Job', 'lakefs_import_exporter_build_info{%s=~"$cluster"}' % cluster, 'job') { allValue: '.+' },
+    g.variable('cluster', 'Cluster', 'lakefs_import_exporter_build_info', cluster) + single,
+    g.variable('job', 'Job', 'lakefs_import_exporter_build_info{%s=~"$cluster"}' % cluster, 'job') + single { allValue: '.+' },
     g.variable('server', 'Server', exporters('lakefs_up'), 'server'),
     g.variable('repository', 'Repository', select(['__name__=~"lakefs_imports|lakefs_repository_poll_success"', 'server=~"$server"']), 'repository'),
-    g.variable('team', 'Team', servers('lakefs_import_state'), 'team'),
+    g.variable('team', 'Team', servers('lakefs_import_state'), 'team') + single,
     {
       type: 'textbox',
       name: 'page',
@@ -639,7 +636,7 @@ function(config)
       description: 'Where your browser reaches the status page of the exporter, for links.',
       query: pageURL,
       current: { selected: true, text: pageURL, value: pageURL },
-      hide: 0,
+      hide: 2,  // there is no room for it
       options: [{ selected: true, text: pageURL, value: pageURL }],
       skipUrlSync: false,
     },
@@ -654,7 +651,7 @@ function(config)
     editable: false,
     graphTooltip: 1,
     time: { from: 'now-6h', to: 'now' },
-    refresh: '30s',
+    refresh: '1m',
     timezone: '',
     templating: { list: variables },
     links: [
@@ -669,8 +666,11 @@ function(config)
           enable: true,
           hide: true,
           iconColor: red,
-          expr: 'count by (alertname, severity, server) (ALERTS%s)' %
-                '{alertname=~"LakeFS.*", alertstate="firing", %s=~"$cluster", server=~"$server"}' % cluster,
+          // When they began to fire.
+          expr: 'count by (alertname, severity, %(server)s) (ALERTS%(firing)s) unless count by (alertname, severity, %(server)s) (ALERTS%(firing)s offset 1m)' % {
+            server: server,
+            firing: '{alertname=~"LakeFS.*", alertstate="firing", %s=~"$cluster", server=~"$server"}' % cluster,
+          },
           step: '1m',
           titleFormat: '{{alertname}}',
           textFormat: '{{server}}',
