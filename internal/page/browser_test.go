@@ -275,7 +275,7 @@ func TestLooks(t *testing.T) {
 	if err != nil {
 		requireProgram(t, "axe-core", "make npm-tools")
 	}
-	b, e, troubled := newBrowser(t), serveDemo(t, refreshInterval), newWorld(t)
+	b, e, troubled := newBrowser(t), serveDemo(t, refreshInterval), newWorld(t, brokenStore{})
 	troubled.addTrouble(func(string) {})
 	trouble, empty, hostile := serve(t, troubled.mux), serve(t, newWorld(t).mux), serve(t, newHostileWorld(t).mux)
 	for name, url := range map[string]string{

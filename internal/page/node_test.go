@@ -63,14 +63,15 @@ func (n node) lines() string {
 	}
 	var b strings.Builder
 	n.write(&b)
-	lines := strings.Split(port.ReplaceAllString(b.String(), "http://127.0.0.1:PORT"), "\n")
+	lines := strings.Split(volatile.ReplaceAllString(b.String(), "$1…$2"), "\n")
 	for i := range lines {
 		lines[i] = strings.Join(strings.Fields(lines[i]), " ")
 	}
 	return strings.Join(slices.DeleteFunc(lines, func(line string) bool { return line == "" }), "\n") + "\n"
 }
 
-var port = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+// volatile are ports, and which of several writes to a broken storage was last.
+var volatile = regexp.MustCompile(`(http://127\.0\.0\.1:)\d+|storing [a-z0-9 /]+(: disk full)`)
 
 func (n node) write(b *strings.Builder) {
 	switch {

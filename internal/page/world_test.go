@@ -152,10 +152,9 @@ func (w *world) addEveryState() map[collector.State]lakefs.Ref {
 	return refs
 }
 
-// addTrouble has everything go wrong that hides imports, on servers three hours
-// ahead, with what the headline says after each step. It returns an import whose
-// polls fail.
-func (w *world) addTrouble(step func(headline string)) lakefs.Ref {
+// addTrouble has everything go wrong, on servers three hours ahead, with what the
+// headline says after each step. It takes a brokenStore.
+func (w *world) addTrouble(step func(headline string)) {
 	w.t.Helper()
 	servers := map[string]*lakefstest.Server{}
 	script := lakefstest.Script{Objects: 1000, Rate: 1}
@@ -167,6 +166,7 @@ func (w *world) addTrouble(step func(headline string)) lakefs.Ref {
 	}
 	discovery := brokenDiscovery{make(chan bool, 100)}
 	w.cfg.Servers[0].Discovery = discovery
+	w.cfg.Files = brokenFiles{"a.yml": "entry 3: id is missing", "b.yml": "", "c.yml": "not YAML"}
 	w.cfg.Repositories = []collector.Repository{
 		{Server: "lakefs.example.com:8000", Name: "any", MaxImportAge: time.Hour}, {Server: "up", Name: "any", MaxImportAge: time.Hour},
 		{Server: "up", Name: "done"}, {Server: "up", Name: "empty", MaxImportAge: time.Hour},
@@ -180,6 +180,9 @@ func (w *world) addTrouble(step func(headline string)) lakefs.Ref {
 	bad := up.Start("bad", "main", script)
 	w.watch(newImport("up", bad, 0), newImport("up", up.Start("done", "main", lakefstest.Script{}), 0))
 	<-discovery.failed
+	if _, err := w.collector.Register(w.t.Context(), newImport("up", lakefs.Ref{Repository: "any", Branch: "main", ID: "x"}, 0)); err == nil {
+		w.t.Fatal("registered without a storage")
+	}
 	w.clock.Advance(10 * time.Second)
 	w.poll()
 	step("3 of 6 repositories need attention")
@@ -199,7 +202,6 @@ func (w *world) addTrouble(step func(headline string)) lakefs.Ref {
 	servers["refused"].Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusUnauthorized, Body: lakefstest.Message("error authenticating request")})
 	w.clock.Advance(10 * time.Second)
 	step("4 of 7 imports are unknown: 2 of 6 servers are down or refuse the keys")
-	return bad
 }
 
 func (w *world) poll() { w.collector.Poll(w.t.Context()) }
