@@ -14,10 +14,14 @@ import (
 	"time"
 
 	"github.com/prometheus/common/config"
+	"go.uber.org/goleak"
 
 	"lakefs_import_exporter/lakefs"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
+
+// No test leaves a goroutine behind.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const userAgent = "lakefs_import_exporter/test"
 
