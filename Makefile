@@ -1,5 +1,3 @@
-# Targets: build, release, run, test, e2e, e2e-kubernetes, generate, fuzz, lint, bench, bench-smoke, clean.
-
 BINARY   := lakefs_import_exporter
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
@@ -18,11 +16,12 @@ KUBERNETES            := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
 # The tests look for them there.
 export PATH := $(dir $(HELM)):$(KUBERNETES):$(PATH)
 
-.PHONY: all build release run test e2e fuzz lint bench bench-smoke clean
-all: lint test build
-
-build:
+.PHONY: build help run test e2e e2e-kubernetes generate fuzz lint bench bench-smoke release clean
+build: ## build the program (what make does)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BINARY) .
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target what; do printf '%-15s %s\n' "$$target" "$$what"; done
 
 # What a release consists of, in dist/: the same bytes wherever it is made, from
 # the same commit by the same Go. Wants GNU tar.
@@ -36,7 +35,7 @@ release: export GOARM64 := v8.0
 release: export GOEXPERIMENT :=
 release: export GOFIPS140 := off
 release: export GOFLAGS :=
-release:
+release: ## make archives and checksums for all platforms, in dist/
 	@test -z "$$(git status --porcelain)" || { echo "release: there are changes that are not committed" >&2; exit 1; }
 	rm -rf dist
 	for platform in $(PLATFORMS); do \
@@ -49,36 +48,38 @@ release:
 	done
 	cd dist && sha256sum *.tar.gz >SHA256SUMS
 
-run: build
+run: build ## build the program and run its demo
 	./$(BINARY) --demo
+
+# It needs no more than Go; with a C compiler, it looks for races. Files with the tag
+# e2e have the tests that need a browser, a database and the like.
+RACE := $(if $(shell command -v $$(go env CC)),-race)
+test: ## test the program, in a few minutes
+	go test $(RACE) -shuffle=on -timeout 15m ./...
 
 # Tests that need a program which is not there are skipped, and this says so;
 # with CI=true they fail instead. PROGRAM=PACKAGE: where Debian has it.
 NEEDED := prometheus=prometheus promtool=prometheus \
 	prometheus-alertmanager=prometheus-alertmanager amtool=prometheus-alertmanager \
 	curl=curl jq=jq python3=python3 chromium=chromium npm=npm systemd-analyze=systemd \
-	nginx=libnginx-mod-http-js pg_ctlcluster=postgresql
+	nginx=libnginx-mod-http-js pg_ctlcluster=postgresql etcd=etcd-server podman=podman podman-compose=podman-compose
 
-test: npm-tools
+# The status page in a browser, discovery from real databases, memory under attack, and
+# what is shipped in deploy/ in the programs that it is for. deploy/ is a module of its
+# own, so that nothing that only its tests import is among what the exporter depends on.
+e2e: npm-tools $(HELM) $(KUBERNETES)/kube-apiserver $(KUBERNETES)/crds ## test with real browsers, databases, Prometheus, Kubernetes, ...
 	@for need in $(NEEDED); do \
 		command -v $${need%=*} >/dev/null || \
 		echo "SKIPPED: what needs $${need%=*}, which is not there (Debian: apt-get install $${need#*=})"; \
 	done
-	go vet ./...
-	go test -race -shuffle=on -timeout 15m ./...
-
-# What is shipped in deploy/ in the programs that it is for: a real Prometheus, a
-# real Alertmanager, helm and others. A module of its own, so that nothing that
-# only its tests import is among what the exporter depends on.
-e2e: $(HELM) $(KUBERNETES)/kube-apiserver $(KUBERNETES)/crds
-	go test -run TestMemoryUnderAttack -count=1 -timeout 15m . -attack
-	cd deploy && go vet ./... && go test -race -shuffle=on -count=1 -timeout 15m ./...
+	go test -tags e2e -race -shuffle=on -count=1 -timeout 15m ./internal/page ./internal/discovery
+	go test -tags e2e -run 'TestMemoryUnderAttack|TestBehindNginx' -count=1 -timeout 15m .
+	cd deploy && go test -race -shuffle=on -count=1 -timeout 15m ./...
 
 # The chart on a node that runs pods, in namespaces of its own, as root: not a part of
 # CI. Wants what Debian has in busybox-static containerd containernetworking-plugins
 # etcd-server iproute2 iptables procps prometheus, and what CI installs for podman.
-.PHONY: e2e-kubernetes
-e2e-kubernetes: $(HELM) $(KUBERNETES)/crds $(addprefix $(KUBERNETES)/kube,-apiserver -controller-manager -scheduler let -proxy)
+e2e-kubernetes: $(HELM) $(KUBERNETES)/crds $(addprefix $(KUBERNETES)/kube,-apiserver -controller-manager -scheduler let -proxy) ## test the chart on a whole Kubernetes node
 	cd deploy && go test -tags node -run '^TestNode$$' -count=1 -timeout 15m -v .
 
 # Kubernetes' API server for the tests of the chart. It takes ten minutes on two
@@ -102,8 +103,7 @@ $(KUBERNETES)/crds:
 	rm -r $@.new/all && mv $@.new $@
 
 # What deploy/mixin makes: rules and dashboards, for Prometheus, Grafana and the chart.
-.PHONY: generate
-generate:
+generate: ## make rules and dashboards from deploy/mixin
 	cd deploy && go run ./mixin/generate
 
 # For the tests of the status page and of DynamoDB. npm is not needed for anything
@@ -117,16 +117,16 @@ npm-tools:
 
 # What people and programs send: each for so long.
 FUZZTIME ?= 60s
-fuzz: npm-tools
+fuzz: ## fuzz what people and programs send, for FUZZTIME each
 	go test -run '^$$' -fuzz '^FuzzConfig$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/config
 	go test -run '^$$' -fuzz '^FuzzImportFile$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/config
 	go test -run '^$$' -fuzz '^FuzzTarget$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/web
 	go test -run '^$$' -fuzz '^FuzzOpen$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./internal/storage
 	go test -run '^$$' -fuzz '^FuzzLastImport$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./lakefs
 	go test -run '^$$' -fuzz '^FuzzImportStatus$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./lakefs
-	go test -run '^$$' -fuzz '^FuzzRow$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/discovery
+	go test -tags e2e -run '^$$' -fuzz '^FuzzRow$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/discovery
 
-lint: $(GOLANGCI_LINT)
+lint: $(GOLANGCI_LINT) ## run golangci-lint, and see that go.mod is tidy
 	$(GOLANGCI_LINT) run ./... && cd deploy && $(GOLANGCI_LINT) run ./...
 	go mod tidy -diff && cd deploy && go mod tidy -diff
 
@@ -139,14 +139,14 @@ $(HELM):
 
 # BENCHMARKS.md says what of this is to be expected. The program writes its table
 # to standard output.
-bench: npm-tools
-	go test -run '^$$' -bench . -benchmem ./...
+bench: npm-tools ## run the benchmarks
+	go test -tags e2e -run '^$$' -bench . -benchmem ./...
 	go run ./internal/bench
 
 # Whether the benchmarks run, not how fast.
-bench-smoke: npm-tools
-	go test -run '^$$' -bench . -benchtime 1x ./...
+bench-smoke: npm-tools ## see that the benchmarks run
+	go test -tags e2e -run '^$$' -bench . -benchtime 1x ./...
 	go run ./internal/bench -smoke
 
-clean:
+clean: ## remove what make has made
 	rm -rf $(BINARY) dist $(TOOLS)

@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux && e2e
 
 package main
 
@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -32,8 +31,6 @@ const (
 	goMemoryLimit = "230MiB"
 )
 
-var attack = flag.Bool("attack", false, "run TestMemoryUnderAttack, which takes two minutes")
-
 // victim is the exporter of 10,000 running imports, and its lakeFS.
 type victim struct {
 	*process.Process
@@ -47,9 +44,6 @@ type victim struct {
 // Whatever clients do, the exporter of 10,000 imports stays below the limit of its
 // container, and Prometheus is answered afterwards. SECURITY.md has the figures.
 func TestMemoryUnderAttack(t *testing.T) {
-	if !*attack {
-		t.Skip("SKIPPED: takes two minutes; make e2e runs it, with -attack")
-	}
 	t.Setenv("GOMEMLIMIT", goMemoryLimit)
 	v := newVictim(t)
 	for _, tc := range []struct {

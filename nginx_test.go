@@ -1,3 +1,5 @@
+//go:build e2e
+
 package main
 
 import (
@@ -68,5 +70,13 @@ http {
 				t.Errorf("%s: status %d", path, status)
 			}
 		}
+	}
+}
+
+// need skips a test if a program is missing, and fails it in CI.
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		skip(t, "%s is missing", program)
 	}
 }

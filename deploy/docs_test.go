@@ -1,13 +1,18 @@
 package deploy_test
 
 import (
+	"bytes"
 	"io/fs"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // documents returns the paths of all Markdown files of the project.
@@ -75,5 +80,67 @@ func TestLinks(t *testing.T) {
 	}
 	if links < 50 {
 		t.Errorf("found only %d links", links)
+	}
+}
+
+// lakefsMetrics are the names of the project's metrics in a text.
+func lakefsMetrics(text, pattern string) map[string]bool {
+	names := map[string]bool{}
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		names[m[1]] = true
+	}
+	return names
+}
+
+// docs/metrics.md has every metric of the exporter, and no other. promtool has nothing
+// to say about them.
+func TestMetricsAreDocumented(t *testing.T) {
+	t.Parallel()
+	demo := start(t, buildExporter(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	exposition, err := send(http.MethodGet, demo.URL+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The demo has none that fail, and no limits.
+	exported := lakefsMetrics(string(exposition)+`
+# HELP lakefs_import_max_duration_seconds
+# HELP lakefs_import_exporter_import_file_error
+`, `(?m)^# HELP (lakefs_\w+)`)
+	documented := lakefsMetrics(read(t, "../docs/metrics.md"), "(?m)`(lakefs_\\w+)(?:{.*?})?`")
+	for name := range exported {
+		if !documented[name] {
+			t.Errorf("docs/metrics.md does not have %s", name)
+		}
+	}
+	for name := range documented {
+		if !exported[name] {
+			t.Errorf("docs/metrics.md has %s, and the exporter has not", name)
+		}
+	}
+	promtool := exec.Command(need(t, "promtool"), "check", "metrics")
+	promtool.Stdin = bytes.NewReader(exposition)
+	if out, err := promtool.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
+
+// docs/configuration.md has every flag of the exporter with its default, and no other.
+func TestFlagsAreDocumented(t *testing.T) {
+	t.Parallel()
+	help := run(t, buildExporter(t), "--help")
+	flags := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^ +--(\[no-\])?([a-z.-]+)(?:=(\S*))?`).FindAllStringSubmatch(help, -1) {
+		flags["--"+m[2]] = strings.Trim(m[3], `"`)
+	}
+	delete(flags, "--version")
+	documented := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| (`--.*?`) \\|(.*?) \\| ").FindAllStringSubmatch(read(t, "../docs/configuration.md"), -1) {
+		defaults := strings.Split(strings.TrimSpace(m[2]), ", ")
+		for i, flag := range strings.Split(m[1], ", ") {
+			documented[strings.Trim(flag, "`")] = strings.Trim(defaults[min(i, len(defaults)-1)], "`")
+		}
+	}
+	if diff := cmp.Diff(flags, documented); diff != "" {
+		t.Errorf("flags (-help +documented):\n%s", diff)
 	}
 }

@@ -1,3 +1,5 @@
+//go:build e2e
+
 package discovery_test
 
 import (
@@ -223,13 +225,6 @@ func importsOf(rows []row) map[string]bool {
 	return imports
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func freePort(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -249,5 +244,12 @@ func eventually(t testing.TB, what string, is func() bool) {
 			t.Fatalf("after a minute, still not: %s", what)
 		case <-time.After(10 * time.Millisecond):
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

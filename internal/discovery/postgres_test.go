@@ -1,3 +1,5 @@
+//go:build e2e
+
 package discovery_test
 
 import (
@@ -419,6 +421,25 @@ func TestPostgresErrorsQuoteNoSecret(t *testing.T) {
 	for _, secret := range []string{"hunter2", "us3r", "datab4se", "127.0.0.1", port} {
 		if err == nil || strings.Contains(err.Error(), secret) {
 			t.Errorf("error has %q in it, or there is none: %v", secret, err)
+		}
+	}
+}
+
+// TestDatabaseThatNeverAnswers has a server that the kernel connects to, and that
+// reads nothing.
+func TestDatabaseThatNeverAnswers(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	addr := listener.Addr().String()
+	for want, source := range map[string]discovery.Source{
+		"postgres: connect: timeout":             newPostgres(t, "postgres://u:p@"+addr+"/d"),
+		"dynamodb: query table kvstore: timeout": newDynamoDB(t, "http://"+addr),
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := source.List(ctx, func(discovery.Import) {}); err == nil || err.Error() != want {
+			t.Errorf("got error %v, want %s", err, want)
 		}
 	}
 }
