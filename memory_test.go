@@ -142,7 +142,7 @@ func (v *victim) ask(ctx context.Context, method, path, body string, header http
 func (v *victim) scrape() {
 	v.t.Helper()
 	header := http.Header{
-		"Accept": {"application/openmetrics-text;version=1.0.0"}, "Accept-Encoding": {"gzip"}, "X-Prometheus-Scrape-Timeout-Seconds": {"30"},
+		"Accept": {"application/openmetrics-text;version=1.0.0"}, "Accept-Encoding": {"gzip"}, "X-Prometheus-Scrape-Timeout-Seconds": {"10"},
 	}
 	ctx, cancel := context.WithTimeout(v.t.Context(), patience)
 	defer cancel()

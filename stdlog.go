@@ -1,7 +1,7 @@
 package main
 
 import (
-	"log"
+	"log" //nolint:depguard // net/http logs by it
 	"strings"
 	"sync/atomic"
 

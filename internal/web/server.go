@@ -65,7 +65,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 		return
 	}
 	if c.open++; c.open > maxConnections {
-		go c.waiting[0].Close() //nolint:errcheck // that of TLS may wait for the client
+		go c.waiting[0].Close() // that of TLS may wait for the client
 		c.waiting = c.waiting[1:]
 	}
 }
