@@ -27,7 +27,7 @@ const defaultColumn = "state"
 
 var columns = []column{
 	{Name: defaultColumn, Title: "State", number: func(v *collector.ImportView) (float64, bool) {
-		return float64(slices.Index(collector.States(), v.State)), true
+		return float64(slices.Index(collector.States(), kind(v))), true
 	}},
 	{Name: "repository", Title: "Import", text: func(v *collector.ImportView) string { return v.Repository }},
 	{Name: "progress", Title: "Progress", desc: true, number: (*collector.ImportView).Progress},

@@ -54,7 +54,7 @@ func (b *builder) row(imp *collector.ImportView) rowView {
 	r := rowView{
 		ImportView: imp,
 		BranchURL:  b.logURL(imp),
-		Kind:       imp.State,
+		Kind:       kind(imp),
 		Attention:  needsAttention(imp.State),
 		Working:    isWorking(imp),
 		Unknown:    isUnknown(imp),
@@ -64,9 +64,6 @@ func (b *builder) row(imp *collector.ImportView) rowView {
 		Updated:    formatTime(imp.UpdateTime, serverTime),
 		Started:    formatTime(imp.StartedAt, serverTime),
 		Answered:   formatTime(imp.StatusAt, b.snapshot.At),
-	}
-	if r.Unknown && !r.Attention {
-		r.Kind = collector.Unknown
 	}
 	if end, ok := imp.FinishedAt(); ok {
 		r.Ended = formatTime(end, serverTime)
@@ -81,6 +78,15 @@ func (b *builder) row(imp *collector.ImportView) rowView {
 		r.Duration = formatSeconds(seconds)
 	}
 	return r
+}
+
+// kind returns the state that an import is shown in: a running one is unknown
+// while lakeFS does not answer.
+func kind(imp *collector.ImportView) collector.State {
+	if isUnknown(imp) && !needsAttention(imp.State) {
+		return collector.Unknown
+	}
+	return imp.State
 }
 
 // AllIngested reports whether only the commit is missing.
