@@ -362,7 +362,7 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 	imp := &Import{Key: key, Branch: branch, NoProgressAfter: DefaultNoProgressAfter}
 	v := newImportView(imp, seen, now, s.client())
 	v.Poll, v.block = poll, importBlock(imp)
-	return &Snapshot{At: now, Servers: []ServerView{server}, Imports: []ImportView{v}, finishedFor: math.MaxInt64}
+	return &Snapshot{At: now, Servers: []ServerView{server}, Imports: []ImportView{v}, finishedFor: math.MaxInt64, ofProbe: true}
 }
 
 // Register watches an import from now on, until it is unregistered or has been

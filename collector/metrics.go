@@ -34,146 +34,76 @@ type gauge[View any] struct {
 
 // importGauges are all metrics of imports.
 var importGauges = []gauge[ImportView]{
-	{
-		name:  "lakefs_import_commit_info",
-		help:  "The commit that a successful import left on its branch. The value is always 1.",
-		value: func(v *ImportView) (float64, bool) { return 1, v.Outcome == lakefs.Succeeded },
-		labels: func(v *ImportView) []seriesLabel {
+	{"lakefs_import_commit_info", "The commit that a successful import left on its branch. The value is always 1.",
+		func(v *ImportView) (float64, bool) { return 1, v.Outcome == lakefs.Succeeded },
+		func(v *ImportView) []seriesLabel {
 			return []seriesLabel{{"commit_id", v.CommitID}, {"metarange_id", v.MetarangeID}}
-		},
-	},
-	{
-		name:  "lakefs_import_completed",
-		help:  "Whether the import has finished, with success or with an error: 1 if so, else 0.",
-		value: func(v *ImportView) (float64, bool) { return boolToFloat(v.Finished()), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_error",
-		help:  "Whether the import has finished with an error, a cancel included: 1 if so, else 0.",
-		value: func(v *ImportView) (float64, bool) { return boolToFloat(v.FailedOrCanceled()), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_error_info",
-		help:  "The error that the import has finished with. The value is always 1.",
-		value: func(v *ImportView) (float64, bool) { return 1, v.FailedOrCanceled() },
-		labels: func(v *ImportView) []seriesLabel {
+		}},
+	{"lakefs_import_completed", "Whether the import has finished, with success or with an error: 1 if so, else 0.",
+		func(v *ImportView) (float64, bool) { return boolToFloat(v.Finished()), v.Seen() }, nil},
+	{"lakefs_import_error", "Whether the import has finished with an error, a cancel included: 1 if so, else 0.",
+		func(v *ImportView) (float64, bool) { return boolToFloat(v.FailedOrCanceled()), v.Seen() }, nil},
+	{"lakefs_import_error_info", "The error that the import has finished with. The value is always 1.",
+		func(v *ImportView) (float64, bool) { return 1, v.FailedOrCanceled() },
+		func(v *ImportView) []seriesLabel {
 			return []seriesLabel{{"message", v.ErrorMessage}, {"reason", string(v.ErrorReason)}}
-		},
-	},
-	{
-		name:  "lakefs_import_expected_objects",
-		help:  "Objects that the import is expected to ingest, from the exporter's configuration.",
-		value: func(v *ImportView) (float64, bool) { return float64(v.ExpectedObjects), v.ExpectedObjects > 0 },
-	},
-	{
-		name:  "lakefs_import_ingested_objects",
-		help:  "Objects that the import has ingested so far.",
-		value: func(v *ImportView) (float64, bool) { return float64(v.IngestedObjects), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_last_status_timestamp_seconds",
-		help:  "Unix time at which the newest status of the import was received, by the exporter's clock.",
-		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.StatusAt), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_max_duration_seconds",
-		help:  "How long the import may run, from the exporter's configuration.",
-		value: func(v *ImportView) (float64, bool) { return v.MaxDuration.Seconds(), v.MaxDuration > 0 },
-	},
-	{
-		name:  "lakefs_import_poll_success",
-		help:  "Whether the newest poll of the import got a status, or none is needed any more: 1 if so, else 0.",
-		value: func(v *ImportView) (float64, bool) { return boolToFloat(v.PollSuccess()), true },
-	},
-	{
-		name:  "lakefs_import_progress_timestamp_seconds",
-		help:  "Unix time at which the number of ingested objects was last seen to grow, or was first seen, by the exporter's clock.",
-		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.ProgressAt), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_seconds_since_update",
-		help:  "Seconds since lakeFS last updated the import, by lakeFS's clock, never negative. Keeps growing after the import has finished.",
-		value: func(v *ImportView) (float64, bool) { return v.SecondsSinceUpdate(), v.Seen() },
-	},
-	{
-		name:  "lakefs_import_start_timestamp_seconds",
-		help:  "Unix time at which the import was started, read from its ID.",
-		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.StartedAt), !v.StartedAt.IsZero() },
-	},
-	{
-		name:   "lakefs_import_state",
-		help:   "The present state of the import, as a label. The value is always 1.",
-		value:  func(*ImportView) (float64, bool) { return 1, true },
-		labels: func(v *ImportView) []seriesLabel { return []seriesLabel{{"state", string(v.State)}} },
-	},
-	{
-		name:  "lakefs_import_update_timestamp_seconds",
-		help:  "Unix time at which lakeFS last updated the import, by lakeFS's clock.",
-		value: func(v *ImportView) (float64, bool) { return unixSeconds(v.UpdateTime), v.Seen() },
-	},
+		}},
+	{"lakefs_import_expected_objects", "Objects that the import is expected to ingest, from the exporter's configuration.",
+		func(v *ImportView) (float64, bool) { return float64(v.ExpectedObjects), v.ExpectedObjects > 0 }, nil},
+	{"lakefs_import_ingested_objects", "Objects that the import has ingested so far.",
+		func(v *ImportView) (float64, bool) { return float64(v.IngestedObjects), v.Seen() }, nil},
+	{"lakefs_import_last_status_timestamp_seconds", "Unix time at which the newest status of the import was received, by the exporter's clock.",
+		func(v *ImportView) (float64, bool) { return unixSeconds(v.StatusAt), v.Seen() }, nil},
+	{"lakefs_import_max_duration_seconds", "How long the import may run, from the exporter's configuration.",
+		func(v *ImportView) (float64, bool) { return v.MaxDuration.Seconds(), v.MaxDuration > 0 }, nil},
+	{"lakefs_import_poll_success", "Whether the newest poll of the import got a status, or none is needed any more: 1 if so, else 0.",
+		func(v *ImportView) (float64, bool) { return boolToFloat(v.PollSuccess()), true }, nil},
+	{"lakefs_import_progress_timestamp_seconds", "Unix time at which the number of ingested objects was last seen to grow, or was first seen, by the exporter's clock.",
+		func(v *ImportView) (float64, bool) { return unixSeconds(v.ProgressAt), v.Seen() }, nil},
+	{"lakefs_import_seconds_since_update", "Seconds since lakeFS last updated the import, by lakeFS's clock, never negative. Keeps growing after the import has finished.",
+		func(v *ImportView) (float64, bool) { return v.SecondsSinceUpdate(), v.Seen() }, nil},
+	{"lakefs_import_start_timestamp_seconds", "Unix time at which the import was started, read from its ID.",
+		func(v *ImportView) (float64, bool) { return unixSeconds(v.StartedAt), !v.StartedAt.IsZero() }, nil},
+	{"lakefs_import_state", "The present state of the import, as a label. The value is always 1.",
+		func(*ImportView) (float64, bool) { return 1, true },
+		func(v *ImportView) []seriesLabel { return []seriesLabel{{"state", string(v.State)}} }},
+	{"lakefs_import_update_timestamp_seconds", "Unix time at which lakeFS last updated the import, by lakeFS's clock.",
+		func(v *ImportView) (float64, bool) { return unixSeconds(v.UpdateTime), v.Seen() }, nil},
 }
 
 // repositoryGauges are all metrics of repositories.
 var repositoryGauges = []gauge[RepositoryView]{
-	{
-		name:  "lakefs_repository_last_import_timestamp_seconds",
-		help:  "Unix time at which the newest successful import into the repository was committed, by lakeFS's clock.",
-		value: func(v *RepositoryView) (float64, bool) { return unixSeconds(v.LastImport), !v.LastImport.IsZero() },
-	},
-	{
-		name:  "lakefs_repository_max_import_age_seconds",
-		help:  "How old the newest import into the repository may get, from the exporter's configuration.",
-		value: func(v *RepositoryView) (float64, bool) { return v.MaxImportAge.Seconds(), v.MaxImportAge > 0 },
-	},
-	{
-		name:  "lakefs_repository_poll_success",
-		help:  "Whether the newest poll of the repository succeeded: 1 if so, else 0, also if lakeFS does not know the repository.",
-		value: func(v *RepositoryView) (float64, bool) { return boolToFloat(v.PollSuccess()), true },
-	},
+	{"lakefs_repository_last_import_timestamp_seconds", "Unix time at which the newest successful import into the repository was committed, by lakeFS's clock.",
+		func(v *RepositoryView) (float64, bool) { return unixSeconds(v.LastImport), !v.LastImport.IsZero() }, nil},
+	{"lakefs_repository_max_import_age_seconds", "How old the newest import into the repository may get, from the exporter's configuration.",
+		func(v *RepositoryView) (float64, bool) { return v.MaxImportAge.Seconds(), v.MaxImportAge > 0 }, nil},
+	{"lakefs_repository_poll_success", "Whether the newest poll of the repository succeeded: 1 if so, else 0, also if lakeFS does not know the repository.",
+		func(v *RepositoryView) (float64, bool) { return boolToFloat(v.PollSuccess()), true }, nil},
 }
 
-var upGauge = gauge[ServerView]{
-	name:  "lakefs_up",
-	help:  "Whether lakeFS itself answered any request of the newest scrape: 1 if so, else 0.",
-	value: func(v *ServerView) (float64, bool) { return boolToFloat(v.Up), true },
-}
-
-// serverGauges are all metrics of servers but lakefs_up.
+// serverGauges are all metrics of servers. Probes have the first only.
 var serverGauges = []gauge[ServerView]{
-	{
-		name:  "lakefs_authorized",
-		help:  "Whether lakeFS accepts the exporter's keys: 0 if its newest answer about them was a refusal of all requests, else 1.",
-		value: func(v *ServerView) (float64, bool) { return boolToFloat(v.Authorized), true },
-	},
-	{
-		name:  "lakefs_clock_skew_seconds",
-		help:  "How far lakeFS's clock is ahead of the exporter's, in whole seconds.",
-		value: func(v *ServerView) (float64, bool) { return v.ClockSkew.Seconds(), v.ClockSkewKnown },
-	},
+	{"lakefs_up", "Whether lakeFS itself answered any request of the newest scrape: 1 if so, else 0.",
+		func(v *ServerView) (float64, bool) { return boolToFloat(v.Up), true }, nil},
+	{"lakefs_authorized", "Whether lakeFS accepts the exporter's keys: 0 if its newest answer about them was a refusal of all requests, else 1.",
+		func(v *ServerView) (float64, bool) { return boolToFloat(v.Authorized), true }, nil},
+	{"lakefs_clock_skew_seconds", "How far lakeFS's clock is ahead of the exporter's, in whole seconds.",
+		func(v *ServerView) (float64, bool) { return v.ClockSkew.Seconds(), v.ClockSkewKnown }, nil},
 	discoveryGauge("imports", "Imports found by the newest successful refresh of the discovery.",
 		func(d *DiscoveryView) float64 { return float64(d.Found) }),
 	discoveryGauge("dropped_imports", "Imports that the newest successful refresh of the discovery left out because of max_imports.",
 		func(d *DiscoveryView) float64 { return float64(d.Dropped) }),
 	discoveryGauge("last_success_timestamp_seconds", "Unix time of the newest successful refresh of the discovery; 0 if there was none.",
-		func(d *DiscoveryView) float64 {
-			if d.LastSuccess.IsZero() {
-				return 0
-			}
-			return unixSeconds(d.LastSuccess)
-		}),
+		func(d *DiscoveryView) float64 { return max(0, unixSeconds(d.LastSuccess)) }),
 }
 
 func discoveryGauge(name, help string, value func(*DiscoveryView) float64) gauge[ServerView] {
-	return gauge[ServerView]{
-		name: "lakefs_import_exporter_discovery_" + name,
-		help: help,
-		value: func(v *ServerView) (float64, bool) {
-			if v.Discovery == nil {
-				return 0, false
-			}
-			return value(v.Discovery), true
-		},
-	}
+	return gauge[ServerView]{"lakefs_import_exporter_discovery_" + name, help, func(v *ServerView) (float64, bool) {
+		if v.Discovery == nil {
+			return 0, false
+		}
+		return value(v.Discovery), true
+	}, nil}
 }
 
 // countView is a number with labels.
@@ -182,41 +112,32 @@ type countView struct {
 	labels []seriesLabel
 }
 
-func countGauge(name, help string) []gauge[countView] {
-	return []gauge[countView]{{
-		name: name, help: help,
-		value:  func(v *countView) (float64, bool) { return float64(v.count), true },
-		labels: func(v *countView) []seriesLabel { return v.labels },
-	}}
+func countFamilies(name, help string, views []countView) []Family {
+	return smallFamilies([]gauge[countView]{{name, help,
+		func(v *countView) (float64, bool) { return float64(v.count), true }, nil}},
+		views, func(v *countView) []seriesLabel { return v.labels })
 }
 
 // Families returns the metrics of s, by name.
 func (s *Snapshot) Families() []Family {
-	shown := s.shownImports()
-	families := slices.Concat(
-		families(importGauges, shown, func(v *ImportView) string { return v.block }, func(v *ImportView) []seriesLabel { return importLabels(v.Import) }),
-		smallFamilies([]gauge[ServerView]{upGauge}, s.Servers, serverLabels),
-	)
-	if s.totalShards > 0 {
-		families = append(families, s.exporterFamilies()...)
+	imports := families(importGauges, s.shownImports(),
+		func(v *ImportView) string { return v.block }, func(v *ImportView) []seriesLabel { return importLabels(v.Import) })
+	var all []Family
+	if s.ofProbe {
+		all = slices.Concat(imports, smallFamilies(serverGauges[:1], s.Servers, serverLabels))
+	} else {
+		repositories := slices.DeleteFunc(slices.Clone(s.Repositories), func(v RepositoryView) bool { return s.isNew(v.Poll) })
+		all = slices.Concat(imports,
+			smallFamilies(repositoryGauges, repositories, repositoryLabels),
+			smallFamilies(serverGauges, s.Servers, serverLabels),
+			countFamilies("lakefs_imports", "Imports watched, by state.", s.countStates()),
+			countFamilies("lakefs_import_exporter_imports", "Imports watched, by where they come from.", s.countOrigins()),
+			countFamilies("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.", s.countFileErrors()),
+			countFamilies("lakefs_import_exporter_total_shards", "Exporters that share the imports.", []countView{{count: s.totalShards}}),
+		)
 	}
-	slices.SortFunc(families, func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
-	return families
-}
-
-// exporterFamilies returns the metrics of s that are not about single imports.
-func (s *Snapshot) exporterFamilies() []Family {
-	counts := func(name, help string, views []countView) []Family {
-		return smallFamilies(countGauge(name, help), views, func(*countView) []seriesLabel { return nil })
-	}
-	return slices.Concat(
-		smallFamilies(repositoryGauges, slices.DeleteFunc(slices.Clone(s.Repositories), func(v RepositoryView) bool { return s.isNew(v.Poll) }), repositoryLabels),
-		smallFamilies(serverGauges, s.Servers, serverLabels),
-		counts("lakefs_imports", "Imports watched, by state.", s.countStates()),
-		counts("lakefs_import_exporter_imports", "Imports watched, by where they come from.", s.countOrigins()),
-		counts("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.", s.countFileErrors()),
-		counts("lakefs_import_exporter_total_shards", "Exporters that share the imports.", []countView{{count: s.totalShards}}),
-	)
+	slices.SortFunc(all, func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 // shownImports returns the imports that have series of their own: those that
@@ -306,9 +227,8 @@ func unixSeconds(t time.Time) float64 {
 	return float64(t.Unix()) + float64(t.Nanosecond())/1e9
 }
 
-// families returns the metrics of views. The functions return the labels that
-// all series of a view have: block as the text format has them, without the
-// closing brace, and pairs by name.
+// families returns the metrics of views. The functions return the labels of a
+// view: block as importBlock does, and pairs by name.
 func families[View any](gauges []gauge[View], views []View, block func(*View) string, pairs func(*View) []seriesLabel) []Family {
 	all := make([]Family, len(gauges))
 	for i := range gauges {

@@ -22,8 +22,9 @@ type Snapshot struct {
 	Storage *StorageFailure
 
 	finishedFor time.Duration // of Options
-	scraped     bool          // whether there ever was a scrape
-	totalShards int           // 0 in the Snapshot of a probe, which is about one import only
+	totalShards int
+	scraped     bool // whether there ever was a scrape
+	ofProbe     bool // about one import only
 }
 
 // StorageFailure is why the Store cannot be written.
