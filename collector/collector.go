@@ -188,9 +188,10 @@ func (c *Collector) newServer(set Server) *server {
 	s := &server{name: set.Name, logger: logger, stands: ServerView{Authorized: true}}
 	s.poller = newPoller(set, c.opts.Now, logger, c.counters.addServer(set.Name), c.record)
 	s.discoverer = &discoverer{
-		now: c.opts.Now, logger: logger, counters: c.counters, server: set.Name,
-		found: func(d Discovery, found []Import) int {
-			return c.watch.setDiscovered(set.Name, d, own(c.opts.Shard, pointers(found)))
+		now: c.opts.Now, logger: logger,
+		add: func() (succeeded, failed prometheus.Counter) { return c.counters.addDiscovery(set.Name) },
+		found: func(describe func(repository, id string) (Import, bool), found []Import) int {
+			return c.watch.setDiscovered(set.Name, describe, own(c.opts.Shard, pointers(found)))
 		},
 	}
 	return s
@@ -258,11 +259,11 @@ func (c *Collector) Poll(ctx context.Context) {
 func (c *Collector) scrape(ctx context.Context, s *server) {
 	begin := c.opts.Now()
 	known, backlog := c.watch.due(s.name)
-	requests := inTurns(c.repositories.due(s.name), known, backlog)
-	if len(requests) == 0 {
-		requests = []request{{Key: Key{Server: s.name}}}
+	refs := inTurns(c.repositories.due(s.name), known, backlog)
+	if len(refs) == 0 {
+		refs = []lakefs.Ref{{}}
 	}
-	answered, missed := s.poll(ctx, batch, requests...)
+	answered, missed := s.poll(ctx, batch, refs...)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return // the client hung up: that says nothing about lakeFS
 	}
@@ -274,12 +275,8 @@ func (c *Collector) scrape(ctx context.Context, s *server) {
 	s.update(answered, len(missed), end)
 }
 
-// inTurns returns all requests, so that no queue starves another.
-func inTurns(queues ...[]request) (all []request) {
-	queues = slices.DeleteFunc(queues, func(q []request) bool { return len(q) == 0 })
-	if len(queues) == 1 {
-		return queues[0]
-	}
+// inTurns returns the elements of all queues, so that none starves another.
+func inTurns[T any](queues ...[]T) (all []T) {
 	for i, more := 0, true; more; i++ {
 		more = false
 		for _, q := range queues {
@@ -311,14 +308,14 @@ func (c *Collector) Recent(ctx context.Context, maxAge time.Duration) *Snapshot 
 // Import polls one import, unless it was polled less than a second ago or has
 // finished, and returns how it stands. It returns false if it is not watched.
 func (c *Collector) Import(ctx context.Context, key Key) (ImportView, bool) {
+	v, ok := c.Watched(key)
 	s := c.server(key.Server)
-	r, due := c.watch.dueOne(key)
-	if !due || s == nil {
-		return c.Watched(key)
+	if !ok || s == nil || v.Confirmed {
+		return v, ok
 	}
 	defer c.Save()
-	_, missed := s.poll(ctx, single, r)
-	v, ok := c.Watched(key)
+	_, missed := s.poll(ctx, single, v.Ref())
+	v, ok = c.Watched(key)
 	if len(missed) > 0 {
 		v.Poll = missedPoll(c.opts.Now())
 	}
@@ -344,38 +341,38 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 	if s == nil {
 		return nil
 	}
-	r, seen, poll := request{key, branch}, unseen, Poll{}
+	imp := &Import{Key: key, Branch: branch, NoProgressAfter: DefaultNoProgressAfter}
+	ref, seen, poll := imp.Ref(), unseen, Poll{}
 	if watched, ok := c.Watched(key); ok && watched.Confirmed {
-		r, seen, poll = request{Key: Key{Server: s.name}}, watched.Observation, watched.Poll
+		ref, seen, poll = lakefs.Ref{}, watched.Observation, watched.Poll
 	} else if ok {
-		r.branch = watched.Branch // who watches it may share the answer, and is allowed that branch
+		ref = watched.Ref() // who watches it may share the answer, and is allowed that branch
 	}
 	a := &answer{Poll: missedPoll(c.opts.Now()), sent: true, err: context.DeadlineExceeded}
-	if answered, _ := s.poll(ctx, single, r); len(answered) > 0 {
+	if answered, _ := s.poll(ctx, single, ref); len(answered) > 0 {
 		a = &answered[0].answer
 	}
-	if r.Key == key {
+	if ref.ID != "" {
 		seen, poll = seen.after(a.Poll, a.status), a.Poll
 	}
 	server, now := s.view(), c.opts.Now()
 	server.Up = a.fromLakeFS() || !a.sent // a pause is lakeFS's own wish
-	imp := &Import{Key: key, Branch: branch, NoProgressAfter: DefaultNoProgressAfter}
 	v := newImportView(imp, seen, now, s.client())
-	v.Poll, v.block = poll, importBlock(imp)
+	v.Poll, v.block = poll, imp.block()
 	return &Snapshot{At: now, Servers: []ServerView{server}, Imports: []ImportView{v}, finishedFor: math.MaxInt64, ofProbe: true}
 }
 
 // Register watches an import from now on, until it is unregistered or has been
 // of no use for the retention. An import that is registered already takes on
 // imp's settings. It returns whether imp is new to the exporter. When it
-// returns without an error, that is durable. The error is a *RefusedError, one
+// returns without an error, that is durable. The error is a ConflictError, one
 // of the Store, or ErrStorageTimeout if ctx is done before the Store answers.
 func (c *Collector) Register(ctx context.Context, imp Import) (created bool, err error) {
 	if c.persist == nil {
 		return false, errNoStore
 	}
 	if c.server(imp.Server) == nil {
-		return false, &RefusedError{Invalid, fmt.Sprintf("server %q is not configured", imp.Server)}
+		return false, ConflictError(fmt.Sprintf("server %q is not configured", imp.Server))
 	}
 	if v, ok := c.Watched(imp.Key); ok && imp.Branch == lakefs.UnknownBranch {
 		imp.Branch = v.Branch
@@ -385,7 +382,7 @@ func (c *Collector) Register(ctx context.Context, imp Import) (created bool, err
 
 // Unregister ends what Register began. It does nothing if the import is not
 // registered. When it returns without an error, that is durable. The error is a
-// *RefusedError if the import is watched for another reason, or as Register's.
+// ConflictError if the import is watched for another reason, or as Register's.
 func (c *Collector) Unregister(ctx context.Context, key Key) error {
 	if c.persist == nil {
 		return errNoStore
@@ -446,9 +443,11 @@ func (c *Collector) Snapshot() *Snapshot {
 	s := &Snapshot{
 		At:           now,
 		Repositories: c.repositories.views(),
-		Storage:      c.persist.failure(),
 		finishedFor:  c.opts.FinishedFor,
 		totalShards:  int(max(c.opts.Shard.Total, 1)), //nolint:gosec // G115: nobody has so many
+	}
+	if since, err := c.persist.failing(); err != nil {
+		s.Storage = &StorageFailure{since, err.Error()}
 	}
 	clients := map[string]*lakefs.Client{}
 	for _, server := range c.allServers() {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Discovery finds the imports of a server, no matter who started them.
@@ -22,13 +23,13 @@ type Discovery interface {
 
 // discoverer keeps what a server's Discovery finds watched, beside the scrapes.
 type discoverer struct {
-	now      func() time.Time
-	logger   log.Logger
-	counters *counters
-	server   string
+	now    func() time.Time
+	logger log.Logger
+	// add makes the counters of refreshes.
+	add func() (succeeded, failed prometheus.Counter)
 	// found is told what a refresh found, and returns how many of that are watched
-	// only from now on; d is nil if there is no Discovery any more.
-	found func(d Discovery, found []Import) (added int)
+	// only from now on; describe is nil if there is no Discovery any more.
+	found func(describe func(repository, id string) (Import, bool), found []Import) (added int)
 
 	mu   sync.Mutex
 	stop context.CancelFunc // ends what runs; nil if nothing does
@@ -51,11 +52,11 @@ func (r *discoverer) apply(d Discovery) {
 		return
 	}
 	if before == nil {
-		r.found(d, nil) // what was watched before a restart, until the database answers
+		r.found(d.Describe, nil) // what was watched before a restart, until the database answers
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	succeeded, failed := r.counters.addDiscovery(r.server)
+	succeeded, failed := r.add()
 	go d.Run(ctx, func(found []Import, dropped int, err error) {
 		if err != nil {
 			failed.Inc()
@@ -91,7 +92,7 @@ func (r *discoverer) take(ctx context.Context, d Discovery, found []Import, drop
 		return
 	}
 	r.last = DiscoveryView{LastSuccess: r.now(), Found: len(found), Dropped: dropped}
-	added := r.found(d, found)
+	added := r.found(d.Describe, found)
 	if added > 0 || before.Error != "" || before.LastSuccess.IsZero() {
 		level.Info(r.logger).Log("msg", "Discovered imports", "new", added, "all", len(found))
 	}

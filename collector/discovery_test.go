@@ -136,8 +136,8 @@ func TestDiscoveryGivesWay(t *testing.T) {
 	if v.Origin != collector.FromDiscovery || v.Branch != lakefs.UnknownBranch || v.StatusAt != first.StatusAt {
 		t.Errorf("unregistered: %+v, origin %s, last status %s", v.Import, v.Origin, v.StatusAt)
 	}
-	var refused *collector.RefusedError
-	if err := w.collector.Unregister(t.Context(), imp.Key); !errors.As(err, &refused) || refused.Refusal != collector.Conflict {
+	var conflict collector.ConflictError
+	if err := w.collector.Unregister(t.Context(), imp.Key); !errors.As(err, &conflict) {
 		t.Errorf("unregistering a discovered import: %v", err)
 	}
 }

@@ -4,12 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-kit/log"
 
@@ -92,32 +91,51 @@ func (i *Import) labelBytes() (n int) {
 	return n
 }
 
-// reservedLabels have a meaning in our series, in Prometheus or in Alertmanager.
-var reservedLabels = []string{
-	"alertname", "branch", "cluster", "commit_id", "file", "import_id", "instance", "job", "le", "message",
-	"metarange_id", "namespace", "outcome", "quantile", "reason", "repository", "result", "server", "severity",
-	"source", "state",
+// block returns the labels of the import's series, see labelBlock.
+func (i *Import) block() string { return labelBlock(i.labels()) }
+
+func (i *Import) labels() []seriesLabel {
+	return userLabels(i.Labels, seriesLabel{"branch", i.Branch}, seriesLabel{"import_id", i.ID}, seriesLabel{"repository", i.Repository}, seriesLabel{"server", i.Server})
 }
 
-var labelNamePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+// Registration is an import that was registered with the API.
+type Registration struct {
+	Import
+	// At is when it was first registered, by the exporter's clock.
+	At time.Time
+}
 
-// ValidateLabels reports the first, by name, of a user's labels that could not
-// be added to a series.
-func ValidateLabels(labels map[string]string) error {
-	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		switch {
-		case !labelNamePattern.MatchString(name):
-			return fmt.Errorf("label %q: must match %s", name, labelNamePattern)
-		case strings.HasPrefix(name, "__"):
-			return fmt.Errorf("label %q: names that begin with __ are reserved", name)
-		case slices.Contains(reservedLabels, name):
-			return fmt.Errorf("label %q: the name is reserved", name)
-		case !utf8.ValidString(labels[name]):
-			return fmt.Errorf("label %q: value %q is not valid UTF-8", name, labels[name])
-		}
+// ConflictError is why an import cannot be registered or unregistered: it
+// contradicts what is configured or watched now.
+type ConflictError string
+
+// Error implements error.
+func (e ConflictError) Error() string { return string(e) }
+
+// Repository is a repository whose newest import is to be watched, no matter
+// who started it. Callers validate it before they hand it to this package.
+type Repository struct {
+	Server string
+	Name   string
+	// MaxImportAge is how old the newest import may get; 0 if unlimited.
+	MaxImportAge time.Duration
+	// Labels are added to every series of the repository.
+	Labels map[string]string
+}
+
+// Validate reports the first thing about r that would make a bad request to
+// lakeFS or a bad series. It does not know which servers exist.
+func (r *Repository) Validate() error {
+	if err := lakefs.ValidateRepository(r.Name); err != nil {
+		return err
 	}
-	return nil
+	if r.MaxImportAge < 0 {
+		return fmt.Errorf("max_import_age %s: must be positive", r.MaxImportAge)
+	}
+	return ValidateLabels(r.Labels)
 }
+
+func (r *Repository) key() Key { return Key{Server: r.Server, Repository: r.Name} }
 
 // Origin is where an import to watch comes from: a value of the label "source".
 type Origin string
@@ -140,3 +158,35 @@ const (
 	wantedByAPI
 	wantedByDiscovery
 )
+
+// Shard is one of several exporters that share the same imports and
+// repositories by a hash, so that each is polled by exactly one.
+type Shard struct {
+	// Index is from 0 to Total - 1.
+	Index uint64
+	// Total is how many exporters there are; 0 means one, as 1 does.
+	Total uint64
+}
+
+// Validate reports whether there can be such a shard.
+func (s Shard) Validate() error {
+	if s.Index >= max(s.Total, 1) {
+		return fmt.Errorf("shard %d: must be less than the total of %d shards", s.Index, max(s.Total, 1))
+	}
+	return nil
+}
+
+// owns reports whether an import belongs to s, or with an empty ID a repository.
+func (s Shard) owns(k Key) bool {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(strings.Join([]string{k.Server, k.Repository, k.ID}, "\x00")))
+	return h.Sum64()%s.Total == s.Index
+}
+
+// own returns the elements of all that belong to s.
+func own[T interface{ key() Key }](s Shard, all []T) []T {
+	if s.Total <= 1 {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(v T) bool { return !s.owns(v.key()) })
+}

@@ -1,8 +1,6 @@
 package collector
 
 import (
-	dto "github.com/prometheus/client_model/go"
-
 	"bufio"
 	"maps"
 	"math"
@@ -10,6 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	dto "github.com/prometheus/client_model/go"
 
 	"lakefs_import_exporter/lakefs"
 )
@@ -121,7 +123,7 @@ func countFamilies(name, help string, views []countView) []Family {
 // Families returns the metrics of s, by name.
 func (s *Snapshot) Families() []Family {
 	imports := families(importGauges, s.shownImports(),
-		func(v *ImportView) string { return v.block }, func(v *ImportView) []seriesLabel { return importLabels(v.Import) })
+		func(v *ImportView) string { return v.block }, func(v *ImportView) []seriesLabel { return v.labels() })
 	var all []Family
 	if s.ofProbe {
 		all = slices.Concat(imports, smallFamilies(serverGauges[:1], s.Servers, serverLabels))
@@ -201,14 +203,6 @@ func (s *Snapshot) countFileErrors() []countView {
 	return views
 }
 
-func importLabels(imp *Import) []seriesLabel {
-	return userLabels(imp.Labels, seriesLabel{"branch", imp.Branch}, seriesLabel{"import_id", imp.ID}, seriesLabel{"repository", imp.Repository}, seriesLabel{"server", imp.Server})
-}
-
-// importBlock returns the labels of an import's series as the text formats have
-// them, without the closing brace.
-func importBlock(imp *Import) string { return labelBlock(importLabels(imp)) }
-
 func repositoryLabels(v *RepositoryView) []seriesLabel {
 	return userLabels(v.Labels, seriesLabel{"repository", v.Name}, seriesLabel{"server", v.Server})
 }
@@ -228,7 +222,7 @@ func unixSeconds(t time.Time) float64 {
 }
 
 // families returns the metrics of views. The functions return the labels of a
-// view: block as importBlock does, and pairs by name.
+// view: block as labelBlock does, and pairs by name.
 func families[View any](gauges []gauge[View], views []View, block func(*View) string, pairs func(*View) []seriesLabel) []Family {
 	all := make([]Family, len(gauges))
 	for i := range gauges {
@@ -323,42 +317,110 @@ func (g *gauge[View]) gather(views []View, pairs func(*View) []seriesLabel) *dto
 	return f
 }
 
-// seriesLabel is a label of a series.
-type seriesLabel struct{ name, value string }
+// counters are the metrics of the exporter's own work, and the counters of imports.
+type counters struct {
+	pollDuration  *prometheus.HistogramVec
+	polls         *prometheus.CounterVec
+	storageErrors prometheus.Counter
+	refreshes     *prometheus.CounterVec
 
-func sortLabels(labels []seriesLabel) {
-	slices.SortFunc(labels, func(a, b seriesLabel) int { return strings.Compare(a.name, b.name) })
+	finishedImports *prometheus.CounterVec
+	ingestedObjects *prometheus.CounterVec
+	duration        *prometheus.HistogramVec
 }
 
-// userLabels returns fixed labels and a user's, by name.
-func userLabels(user map[string]string, fixed ...seriesLabel) []seriesLabel {
-	for name, value := range user {
-		fixed = append(fixed, seriesLabel{name, value})
+// native are the options of a histogram that is a native one too.
+func native(opts prometheus.HistogramOpts) prometheus.HistogramOpts {
+	opts.NativeHistogramBucketFactor = 1.1
+	opts.NativeHistogramMaxBucketNumber = 100
+	opts.NativeHistogramMinResetDuration = time.Hour
+	return opts
+}
+
+func newCounters(reg prometheus.Registerer) *counters {
+	factory := promauto.With(reg)
+	repository := []string{"server", "repository"}
+	return &counters{
+		pollDuration: factory.NewHistogramVec(native(prometheus.HistogramOpts{
+			Name:    "lakefs_import_exporter_poll_duration_seconds",
+			Help:    "Duration of a status request to lakeFS, answered or not.",
+			Buckets: prometheus.DefBuckets,
+		}), []string{"server"}),
+		polls: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "lakefs_import_exporter_polls_total",
+			Help: "Requests for the status of an import or the newest import of a repository, by how they ended.",
+		}, []string{"server", "result"}),
+		storageErrors: factory.NewCounter(prometheus.CounterOpts{
+			Name: "lakefs_import_exporter_storage_errors_total",
+			Help: "Attempts to write to the storage that failed.",
+		}),
+		refreshes: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "lakefs_import_exporter_discovery_refreshes_total",
+			Help: "Refreshes of the imports discovered in lakeFS's database, by how they ended.",
+		}, []string{"server", "result"}),
+		finishedImports: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "lakefs_imports_finished_total",
+			Help: "Imports that finished while they were watched, by outcome.",
+		}, append(repository, "outcome")),
+		ingestedObjects: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "lakefs_imports_ingested_objects_total",
+			Help: "Objects of the imports that succeeded while they were watched.",
+		}, repository),
+		duration: factory.NewHistogramVec(native(prometheus.HistogramOpts{
+			Name:    "lakefs_imports_duration_seconds",
+			Help:    "Time from start to finish of the imports that succeeded while they were watched.",
+			Buckets: []float64{60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 43200, 86400},
+		}), repository),
 	}
-	sortLabels(fixed)
-	return fixed
 }
 
-// labelBlock returns labels as the text formats have them, without the closing
-// brace.
-func labelBlock(labels []seriesLabel) string {
-	return string(appendLabels([]byte{'{'}, labels))
-}
-
-var valueEscaper = strings.NewReplacer("\\", `\\`, "\n", `\n`, `"`, `\"`)
-
-// appendLabels appends labels to those at the end of b.
-func appendLabels(b []byte, labels []seriesLabel) []byte {
-	for _, l := range labels {
-		if b[len(b)-1] != '{' {
-			b = append(b, ',')
-		}
-		b = append(append(b, l.name...), '=', '"')
-		value := l.value
-		if strings.ContainsAny(value, "\\\n\"") {
-			value = valueEscaper.Replace(value)
-		}
-		b = append(append(b, value...), '"')
+// addRepository makes every series of a repository exist from the start, so that
+// its first increase is seen.
+func (c *counters) addRepository(server, repository string) {
+	for _, state := range ended {
+		c.finishedImports.WithLabelValues(server, repository, string(state))
 	}
-	return b
+	c.ingestedObjects.WithLabelValues(server, repository)
+	c.duration.WithLabelValues(server, repository)
+}
+
+// finished counts an import that has finished.
+func (c *counters) finished(key Key, o *Observation) {
+	c.finishedImports.WithLabelValues(key.Server, key.Repository, string(ended[o.Outcome])).Inc()
+	if o.Outcome != lakefs.Succeeded {
+		return
+	}
+	c.ingestedObjects.WithLabelValues(key.Server, key.Repository).Add(float64(o.IngestedObjects))
+	if took, ok := o.duration(key.ID); ok {
+		c.duration.WithLabelValues(key.Server, key.Repository).Observe(took.Seconds())
+	}
+}
+
+// addServer makes every series of a server exist from the start. It returns a
+// function that counts a request which took d.
+func (c *counters) addServer(name string) (polled func(d time.Duration, result Result)) {
+	duration, polls := c.pollDuration.WithLabelValues(name), map[Result]prometheus.Counter{}
+	for _, result := range results() {
+		polls[result] = c.polls.WithLabelValues(name, string(result))
+	}
+	return func(d time.Duration, result Result) {
+		polls[result].Inc()
+		if result != Result(lakefs.Credentials) { // nothing was sent
+			duration.Observe(d.Seconds())
+		}
+	}
+}
+
+// addDiscovery makes the series of a server's discovery exist from the start,
+// and returns them.
+func (c *counters) addDiscovery(server string) (succeeded, failed prometheus.Counter) {
+	return c.refreshes.WithLabelValues(server, "success"), c.refreshes.WithLabelValues(server, "error")
+}
+
+func (c *counters) removeServer(name string) {
+	for _, vec := range []interface {
+		DeletePartialMatch(prometheus.Labels) int
+	}{c.pollDuration, c.polls, c.refreshes, c.finishedImports, c.ingestedObjects, c.duration} {
+		vec.DeletePartialMatch(prometheus.Labels{"server": name})
+	}
 }

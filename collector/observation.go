@@ -53,6 +53,12 @@ type Observation struct {
 // unseen is the observation of an import that was never seen.
 var unseen = &Observation{}
 
+// Observed is what is known of an import.
+type Observed struct {
+	Key
+	Observation
+}
+
 // Seen reports whether a status was ever received.
 func (o *Observation) Seen() bool { return !o.StatusAt.IsZero() }
 

@@ -31,19 +31,6 @@ type Store interface {
 	Update(Changes) error
 }
 
-// Registration is an import that was registered with the API.
-type Registration struct {
-	Import
-	// At is when it was first registered, by the exporter's clock.
-	At time.Time
-}
-
-// Observed is what is known of an import.
-type Observed struct {
-	Key
-	Observation
-}
-
 // Stored is the content of a Store.
 type Stored struct {
 	Registrations []Registration
@@ -62,26 +49,6 @@ type Changes struct {
 	PutObservations    []Observed
 	DeleteObservations []Key
 }
-
-// Refusal is why an import cannot be registered or unregistered.
-type Refusal uint8
-
-// The refusals.
-const (
-	// Invalid: it never could be.
-	Invalid Refusal = iota + 1
-	// Conflict: it contradicts what is watched now.
-	Conflict
-)
-
-// RefusedError is a request to register or unregister an import that was refused.
-type RefusedError struct {
-	Refusal Refusal
-	Reason  string
-}
-
-// Error implements error.
-func (e *RefusedError) Error() string { return e.Reason }
 
 var (
 	errNoStore = errors.New("there is no storage")
@@ -109,8 +76,9 @@ type persister struct {
 	done  chan struct{}
 	saved time.Time // when everything was last stored
 
-	mu     sync.Mutex
-	failed *StorageFailure // nil if the newest write succeeded; it is not changed
+	mu          sync.Mutex
+	failedSince time.Time // zero if the newest write succeeded
+	failure     error     // why it failed, or nil
 }
 
 // start loads what is stored and begins to store what is seen.
@@ -167,8 +135,8 @@ func (p *persister) close() error {
 	case <-time.After(closeTimeout):
 		return fmt.Errorf("storing what was seen: %w", ErrStorageTimeout)
 	}
-	if f := p.failure(); f != nil {
-		return fmt.Errorf("what was seen last is not stored: %s", f.Error)
+	if _, err := p.failing(); err != nil {
+		return fmt.Errorf("what was seen last is not stored: %w", err)
 	}
 	return nil
 }
@@ -213,36 +181,36 @@ func (p *persister) removeExpired() {
 // update changes the Store. It counts every failure, and logs once for as long
 // as every write fails.
 func (p *persister) update(doing string, changes Changes) error {
+	begin := p.now()
 	err := p.store.Update(changes)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err == nil {
-		if p.failed != nil {
+		if p.failure != nil {
 			level.Info(p.logger).Log("msg", "Writing to the storage succeeds again")
 		}
-		p.failed = nil
+		p.failedSince, p.failure = time.Time{}, nil
 		return nil
 	}
 	err = fmt.Errorf("%s: %w", doing, err)
 	p.errors.Inc()
-	since := p.now()
-	if p.failed == nil {
+	if p.failure == nil {
+		p.failedSince = begin
 		level.Error(p.logger).Log("msg", "Writing to the storage failed; keeping in memory what is not stored", "err", err)
-	} else {
-		since = p.failed.Since
 	}
-	p.failed = &StorageFailure{Since: since, Error: err.Error()}
+	p.failure = err
 	return err
 }
 
-// failure returns why the newest write failed, or nil. It can be called on nil.
-func (p *persister) failure() *StorageFailure {
+// failing returns since when and why writes fail; nil if they do not. It can be
+// called on nil.
+func (p *persister) failing() (since time.Time, err error) {
 	if p == nil {
-		return nil
+		return time.Time{}, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.failed
+	return p.failedSince, p.failure
 }
 
 // register stores imp and then watches it.
@@ -268,7 +236,7 @@ func (p *persister) unregister(ctx context.Context, key Key) error {
 	_, err := p.change(ctx, func() (bool, error) {
 		v, watched := p.watch.view(key, time.Time{}, nil)
 		if watched && v.Origin != FromAPI {
-			return false, &RefusedError{Conflict, fmt.Sprintf("import %s %s", v.Ref(), notRegistered[v.Origin])}
+			return false, ConflictError("import " + v.Ref().String() + " " + notRegistered[v.Origin])
 		}
 		keys := []Key{key}
 		if err := p.update("removing import "+key.ID, Changes{DeleteRegistrations: keys, DeleteObservations: keys}); err != nil {

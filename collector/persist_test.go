@@ -187,23 +187,23 @@ func TestRegister(t *testing.T) {
 		return i
 	}
 	for _, tc := range []struct {
-		name    string
-		imp     collector.Import
-		created bool
-		refused collector.Refusal
+		name     string
+		imp      collector.Import
+		created  bool
+		conflict bool
 	}{
 		{name: "new", imp: imp("prod", "a"), created: true},
 		{name: "again", imp: imp("prod", "a")},
-		{name: "unknown server", imp: imp("dev", "a"), refused: collector.Invalid},
+		{name: "unknown server", imp: imp("dev", "a"), conflict: true},
 		{name: "in the config", imp: imp("prod", "in-config")},
 		{name: "third", imp: imp("prod", "b"), created: true},
-		{name: "one too many", imp: imp("prod", "c"), refused: collector.Conflict},
+		{name: "one too many", imp: imp("prod", "c"), conflict: true},
 		{name: "known at the limit", imp: imp("prod", "b")},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			created, err := w.collector.Register(context.Background(), tc.imp)
-			var refused *collector.RefusedError
-			if errors.As(err, &refused) != (tc.refused != 0) || refused != nil && refused.Refusal != tc.refused {
+			var conflict collector.ConflictError
+			if errors.As(err, &conflict) != tc.conflict {
 				t.Errorf("got error %v", err)
 			}
 			if created != tc.created {
@@ -224,8 +224,8 @@ func TestRegister(t *testing.T) {
 		t.Errorf("after a change: branch %s, %d objects", v.Branch, v.ExpectedObjects)
 	}
 	err := w.collector.Unregister(context.Background(), inConfig)
-	var refused *collector.RefusedError
-	if !errors.As(err, &refused) || refused.Refusal != collector.Conflict {
+	var conflict collector.ConflictError
+	if !errors.As(err, &conflict) {
 		t.Errorf("unregistering the config's: %v", err)
 	}
 	for range 2 {
@@ -354,8 +354,8 @@ func TestLabelsOfRegisteredImportsAreBounded(t *testing.T) {
 	}
 	refused := func(imp collector.Import) {
 		t.Helper()
-		var err *collector.RefusedError
-		if _, got := w.collector.Register(t.Context(), imp); !errors.As(got, &err) || err.Refusal != collector.Conflict || !strings.Contains(err.Reason, "1 MiB") {
+		var err collector.ConflictError
+		if _, got := w.collector.Register(t.Context(), imp); !errors.As(got, &err) || !strings.Contains(err.Error(), "1 MiB") {
 			t.Errorf("%s: %v", imp.ID, got)
 		}
 	}

@@ -44,13 +44,6 @@ type Server struct {
 	Discovery Discovery
 }
 
-// request is what to ask a server for: the status of an import, or without an ID
-// the newest import of a repository, or without that its health.
-type request struct {
-	Key
-	branch string // any will do for lakeFS; its access rights may differ
-}
-
 // answer is how a request ended.
 type answer struct {
 	Poll
@@ -74,7 +67,8 @@ func (a *answer) interrupted() bool { return errors.Is(a.err, context.Canceled) 
 // call is one request, shared by all who need its answer. It is guarded by its
 // poller's lock until it is done, and does not change afterwards.
 type call struct {
-	request
+	Key             // with its server, or that and a repository alone, if that is what is asked for
+	branch  string  // any will do for lakeFS; its access rights may differ
 	waiters []*wait // while it is not done
 	lane    lane    // that it was taken from
 	started bool
@@ -171,10 +165,12 @@ func (p *poller) pause() time.Time {
 	return p.pausedUntil
 }
 
-// poll asks for requests and waits until all are answered, or else until ctx is
-// done. It returns the calls with an answer, and those missing one.
-func (p *poller) poll(ctx context.Context, l lane, requests ...request) (answered []*call, missed []Key) {
-	w := p.join(l, requests)
+// poll asks for the statuses of imports, and waits until all are answered, or
+// else until ctx is done. It returns the calls with an answer, and what misses
+// one. A Ref without an ID is for the newest import of the repository, and a zero
+// one for the server's health.
+func (p *poller) poll(ctx context.Context, l lane, refs ...lakefs.Ref) (answered []*call, missed []Key) {
+	w := p.join(l, refs)
 	select {
 	case <-w.done:
 	case <-ctx.Done():
@@ -182,9 +178,9 @@ func (p *poller) poll(ctx context.Context, l lane, requests ...request) (answere
 	return p.leave(w)
 }
 
-// join makes or shares the calls that requests need.
-func (p *poller) join(l lane, requests []request) *wait {
-	n := len(requests)
+// join makes or shares the calls for refs.
+func (p *poller) join(l lane, refs []lakefs.Ref) *wait {
+	n := len(refs)
 	w := &wait{calls: make([]*call, n), done: make(chan struct{})}
 	fresh, waiters := make([]call, n), make([]*wait, n) // one allocation each for all calls
 	p.mu.Lock()
@@ -193,13 +189,14 @@ func (p *poller) join(l lane, requests []request) *wait {
 	if len(p.calls) == 0 {
 		p.calls = make(map[Key]*call, n)
 	}
-	for i, r := range requests {
-		c := p.calls[r.Key]
+	for i, ref := range refs {
+		key := Key{p.settings.Name, ref.Repository, ref.ID}
+		c := p.calls[key]
 		switch {
 		case c == nil:
 			c = &fresh[i]
-			c.request, c.waiters = r, waiters[i:i:i+1]
-			p.calls[r.Key] = c
+			c.Key, c.branch, c.waiters = key, ref.Branch, waiters[i:i:i+1]
+			p.calls[key] = c
 			p.queues[l] = append(p.queues[l], c)
 		case c.done:
 			p.record(c.Key, &c.answer, true)

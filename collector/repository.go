@@ -2,7 +2,6 @@ package collector
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -10,44 +9,6 @@ import (
 
 	"lakefs_import_exporter/lakefs"
 )
-
-// Repository is a repository whose newest import is to be watched, no matter
-// who started it. Callers validate it before they hand it to this package.
-type Repository struct {
-	Server string
-	Name   string
-	// MaxImportAge is how old the newest import may get; 0 if unlimited.
-	MaxImportAge time.Duration
-	// Labels are added to every series of the repository.
-	Labels map[string]string
-}
-
-// Validate reports the first thing about r that would make a bad request to
-// lakeFS or a bad series. It does not know which servers exist.
-func (r *Repository) Validate() error {
-	if err := lakefs.ValidateRepository(r.Name); err != nil {
-		return err
-	}
-	if r.MaxImportAge < 0 {
-		return fmt.Errorf("max_import_age %s: must be positive", r.MaxImportAge)
-	}
-	return ValidateLabels(r.Labels)
-}
-
-func (r *Repository) key() Key { return Key{Server: r.Server, Repository: r.Name} }
-
-// RepositoryView is how a watched repository stands.
-type RepositoryView struct {
-	*Repository
-	// LastImport is when the newest successful import was committed, by
-	// lakeFS's clock, to the second; zero if there was none or it is not known.
-	LastImport time.Time
-	Poll       Poll
-}
-
-// PollSuccess reports whether the newest poll got an answer. lakeFS not knowing
-// the repository is none.
-func (v *RepositoryView) PollSuccess() bool { return v.Poll.Result == resultSuccess }
 
 // repositoryList are the watched repositories. They are safe for concurrent use.
 type repositoryList struct {
@@ -73,20 +34,19 @@ func (l *repositoryList) set(watched []*Repository) {
 	l.entries = entries
 }
 
-// due returns the requests for a server's repositories: those that were not
-// polled for the longest time first.
-func (l *repositoryList) due(server string) []request {
+// due returns a server's repositories: those that were not polled for the longest
+// time first.
+func (l *repositoryList) due(server string) (due []lakefs.Ref) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var due []request
-	for key := range l.entries {
-		if key.Server == server {
-			due = append(due, request{Key: key})
+	entries := slices.SortedFunc(maps.Values(l.entries), func(a, b *repositoryEntry) int {
+		return cmp.Or(a.at.Compare(b.at), compareKeys(a.key(), b.key()))
+	})
+	for _, e := range entries {
+		if e.Server == server {
+			due = append(due, lakefs.Ref{Repository: e.Name})
 		}
 	}
-	slices.SortFunc(due, func(a, b request) int {
-		return cmp.Or(l.entries[a.Key].at.Compare(l.entries[b.Key].at), compareKeys(a.Key, b.Key))
-	})
 	return due
 }
 

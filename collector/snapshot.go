@@ -77,6 +77,19 @@ type DiscoveryView struct {
 	Error string
 }
 
+// RepositoryView is how a watched repository stands.
+type RepositoryView struct {
+	*Repository
+	// LastImport is when the newest successful import was committed, by
+	// lakeFS's clock, to the second; zero if there was none or it is not known.
+	LastImport time.Time
+	Poll       Poll
+}
+
+// PollSuccess reports whether the newest poll got an answer. lakeFS not knowing
+// the repository is none.
+func (v *RepositoryView) PollSuccess() bool { return v.Poll.Result == resultSuccess }
+
 // ImportView is how an import stands.
 type ImportView struct {
 	*Import

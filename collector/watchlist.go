@@ -35,7 +35,7 @@ type watchlist struct {
 // entry is one import: why it is watched, and what is remembered of it.
 type entry struct {
 	*Import        // as it is watched; nil if it is not
-	block   string // see importBlock
+	block   string // of Import
 
 	wanted       [len(origins)]*Import // by origins, in their order
 	registration *Registration         // of what the API wants
@@ -82,12 +82,12 @@ func (w *watchlist) set(origin int, imports []*Import) {
 // stay at least; at most as many as are found.
 const minVanished = 1000
 
-// setDiscovered replaces what was discovered on a server; d is nil if it has no
-// discovery any more. An unfinished import that is not found any more, or was
+// setDiscovered replaces what was discovered on a server; describe is
+// nil if it has no discovery any more. An unfinished import that is not found any more, or was
 // watched before a restart, stays for the retention after its last status or
-// since lakeFS does not know it, so that its end is told, unless d does not want
-// it. It returns how many imports are watched now and were not before.
-func (w *watchlist) setDiscovered(server string, d Discovery, found []*Import) (added int) {
+// since lakeFS does not know it, so that its end is told, unless describe does not
+// want it. It returns how many imports are watched now and were not before.
+func (w *watchlist) setDiscovered(server string, describe func(repository, id string) (Import, bool), found []*Import) (added int) {
 	defer w.logEnded()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -104,14 +104,14 @@ func (w *watchlist) setDiscovered(server string, d Discovery, found []*Import) (
 		e.wanted[wantedByDiscovery] = nil
 	}
 	w.want(wantedByDiscovery, found)
-	slices.SortFunc(before, func(a, b Key) int { return cmp.Compare(b.ID, a.ID) }) // xids: the newest first
-	for _, key := range before[:min(len(before), max(len(found), minVanished))] {
-		e := w.entries[key]
-		if d == nil || e.wanted[wantedByDiscovery] != nil {
-			continue
+	vanished := slices.DeleteFunc(before, func(k Key) bool { return w.entries[k].wanted[wantedByDiscovery] != nil })
+	slices.SortFunc(vanished, func(a, b Key) int { return cmp.Compare(b.ID, a.ID) }) // xids: the newest first
+	for _, key := range vanished[:min(len(vanished), max(len(found), minVanished))] {
+		if describe == nil {
+			break
 		}
-		if imp, ok := d.Describe(key.Repository, key.ID); ok {
-			e.wanted[wantedByDiscovery] = &imp
+		if imp, ok := describe(key.Repository, key.ID); ok {
+			w.want(wantedByDiscovery, []*Import{&imp})
 		}
 	}
 	return w.updateAll()
@@ -143,7 +143,7 @@ func (w *watchlist) update(key Key, e *entry) {
 			continue
 		}
 		if was == nil || !was.equal(imp) {
-			e.block = importBlock(imp)
+			e.block = imp.block()
 		}
 		e.Import, e.origin, e.restored = imp, int8(i), false
 		break
@@ -185,7 +185,7 @@ func (w *watchlist) restore(registrations []Registration, observations []Observe
 const maxLabelBytes = 1 << 20
 
 // registration returns imp as it is to be registered. The error is a
-// *RefusedError if there are too many registered imports or labels.
+// ConflictError if there are too many registered imports or labels.
 func (w *watchlist) registration(imp Import, limit int) (*Registration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -195,10 +195,10 @@ func (w *watchlist) registration(imp Import, limit int) (*Registration, error) {
 		r.At = e.registration.At
 		labels -= e.registration.labelBytes()
 	} else if w.registered >= limit {
-		return nil, &RefusedError{Conflict, fmt.Sprintf("import limit reached (%d, see --web.max-imports)", limit)}
+		return nil, ConflictError(fmt.Sprintf("import limit reached (%d, see --web.max-imports)", limit))
 	}
 	if labels > 0 && w.labelBytes+labels > maxLabelBytes {
-		return nil, &RefusedError{Conflict, "label limit reached (1 MiB for the labels of all registered imports together)"}
+		return nil, ConflictError("label limit reached (1 MiB for the labels of all registered imports together)")
 	}
 	return r, nil
 }
@@ -325,10 +325,10 @@ func (w *watchlist) hasServer(name string) bool {
 	return slices.ContainsFunc(w.watched(), func(e *entry) bool { return e.Server == name })
 }
 
-// due returns the requests for a server's imports that need a poll: those that
+// due returns which of a server's imports need a poll: those that
 // were not polled for the longest time first, and of those never polled the
 // newest. The backlog are discovered ones of which nothing is known yet.
-func (w *watchlist) due(server string) (known, backlog []request) {
+func (w *watchlist) due(server string) (known, backlog []lakefs.Ref) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	due := make([]*entry, 0, len(w.watched()))
@@ -343,29 +343,15 @@ func (w *watchlist) due(server string) (known, backlog []request) {
 		}
 		return cmp.Compare(b.ID, a.ID) // xids
 	})
-	known = make([]request, 0, len(due))
+	known = make([]lakefs.Ref, 0, len(due))
 	for _, e := range due {
 		if e.origin == wantedByDiscovery && !e.seen.Seen() {
-			backlog = append(backlog, e.request())
+			backlog = append(backlog, e.Ref())
 		} else {
-			known = append(known, e.request())
+			known = append(known, e.Ref())
 		}
 	}
 	return known, backlog
-}
-
-// request returns the request for a watched import.
-func (e *entry) request() request { return request{e.Key, e.Branch} }
-
-// dueOne returns the request for an import, and false if it needs no poll.
-func (w *watchlist) dueOne(key Key) (request, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e := w.entries[key]
-	if e == nil || e.Import == nil || e.seen.Confirmed {
-		return request{}, false
-	}
-	return e.request(), true
 }
 
 // record remembers how a poll of an import ended, with the status if it

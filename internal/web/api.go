@@ -223,16 +223,14 @@ func (h *handler) deleteImport(w http.ResponseWriter, r *http.Request) {
 
 // writeRefusal answers with the error of a change to what is registered.
 func (h *handler) writeRefusal(w http.ResponseWriter, err error) {
-	var refused *collector.RefusedError
-	status := http.StatusBadRequest
+	var conflict collector.ConflictError
+	status := http.StatusConflict
 	switch {
 	case errors.Is(err, collector.ErrStorageTimeout):
 		status = http.StatusServiceUnavailable
-	case !errors.As(err, &refused):
+	case !errors.As(err, &conflict):
 		level.Error(h.Logger).Log("msg", "Failed to change the registered imports", "err", err)
 		status = http.StatusInternalServerError
-	case refused.Refusal == collector.Conflict:
-		status = http.StatusConflict
 	}
 	h.writeError(w, status, err.Error())
 }
