@@ -87,8 +87,13 @@ func decode[T any](data []byte) (doc written[T], errs []error) {
 	return doc, errs
 }
 
-// bounded returns the first of errs.
+// bounded returns the first of errs, by their lines.
 func bounded(errs []error) []error {
+	line := func(err error) (n int) {
+		_, _ = fmt.Sscanf(err.Error(), "line %d:", &n)
+		return n
+	}
+	slices.SortStableFunc(errs, func(a, b error) int { return cmp.Compare(line(a), line(b)) })
 	if len(errs) > maxErrors {
 		errs = append(errs[:maxErrors:maxErrors], errors.New("and more"))
 	}

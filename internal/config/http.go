@@ -46,9 +46,9 @@ func checkConnection(cfg *common.TLSConfig, proxy common.URL) error {
 }
 
 // prepareFiles makes every setting of the struct at v that names a file relative to
-// dir, reads the file to see that it can be read, and refuses references to secrets of a secret manager. It finds settings by
-// their keys, so that it misses none that prometheus/common has or adds: its
-// SetDirectory leaves one out.
+// dir, sees whether the file can be read, and refuses references to secrets of a
+// secret manager. It finds settings by their keys, so that it misses none that
+// prometheus/common has or adds: its SetDirectory leaves one out.
 func prepareFiles(v reflect.Value, prefix, dir string) error {
 	v = reflect.Indirect(v)
 	if v.Kind() != reflect.Struct {

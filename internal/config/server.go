@@ -46,28 +46,31 @@ func (s *server) name() string {
 
 // build returns the server to poll. Relative paths are relative to dir.
 func (s *server) build(dir, userAgent string) (built collector.Server, err error) {
-	if s.EndpointURL == "" {
-		return built, errors.New("endpoint_url is missing")
-	}
-	if _, err := lakefs.ParseEndpoint(s.EndpointURL); err != nil {
-		return built, fmt.Errorf("endpoint_url: %w", err)
-	}
 	built = collector.Server{
 		Name:                  s.name(),
 		Timeout:               cmp.Or(time.Duration(s.Timeout), defaultTimeout),
 		MaxConcurrentRequests: int(min(cmp.Or(s.MaxConcurrentRequests, defaultMaxConcurrentRequests), math.MaxInt32)),
 	}
+	var errs []error
+	if s.EndpointURL == "" {
+		errs = append(errs, errors.New("endpoint_url is missing"))
+	} else if _, err := lakefs.ParseEndpoint(s.EndpointURL); err != nil {
+		errs = append(errs, fmt.Errorf("endpoint_url: %w", err))
+	}
 	if len(built.Name) > maxNameBytes || !utf8.ValidString(built.Name) || strings.ContainsFunc(built.Name, unicode.IsControl) {
-		return built, fmt.Errorf("name %q: must be at most %d bytes of UTF-8 without control characters", built.Name, maxNameBytes)
+		errs = append(errs, fmt.Errorf("name %q: must be at most %d bytes of UTF-8 without control characters", built.Name, maxNameBytes))
 	}
 	if err := prepareHTTP(&s.HTTP, dir); err != nil {
-		return built, err
+		errs = append(errs, err)
 	}
 	if s.Discovery != nil {
 		if built.Discovery, err = s.Discovery.build(built.Name, dir); err != nil {
-			return built, fmt.Errorf("discovery: %w", err)
+			errs = append(errs, fmt.Errorf("discovery: %w", err))
 		}
 	}
-	built.Client, err = lakefs.NewClient(lakefs.ClientConfig{EndpointURL: s.EndpointURL, HTTP: s.HTTP, UserAgent: userAgent})
-	return built, err
+	if errs == nil {
+		built.Client, err = lakefs.NewClient(lakefs.ClientConfig{EndpointURL: s.EndpointURL, HTTP: s.HTTP, UserAgent: userAgent})
+		errs = append(errs, err)
+	}
+	return built, errors.Join(errs...)
 }
