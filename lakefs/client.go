@@ -160,7 +160,7 @@ func (c *Client) send(ctx context.Context, u *url.URL) (answer, error) {
 	}
 	if extra.found.Load() {
 		_ = resp.Body.Close() // unread, so that the connection is not used again
-		return answer{}, &Error{Kind: BadResponse, StatusCode: resp.StatusCode, Err: errors.New("answer that nobody asked for")}
+		return answer{}, &Error{Kind: BadResponse, StatusCode: resp.StatusCode, Err: errors.New("unsolicited response (is a proxy in front of lakeFS broken?)")}
 	}
 	return readAnswer(resp)
 }

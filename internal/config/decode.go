@@ -76,11 +76,11 @@ func decode[T any](data []byte) (doc written[T], errs []error) {
 			err = lineError(second.Line, "more than one YAML document")
 		}
 	}
-	tab := indentedByTab.FindIndex(data)
+	tab := indentedWithTab.FindIndex(data)
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 	case tab != nil && strings.Contains(err.Error(), "cannot start any token"):
-		errs = append(errs, lineError(1+bytes.Count(data[:tab[1]], []byte("\n")), "indented by a tab (use spaces)"))
+		errs = append(errs, lineError(1+bytes.Count(data[:tab[1]], []byte("\n")), "indented with a tab (use spaces)"))
 	default:
 		errs = append(errs, explain(err)...)
 	}
@@ -100,7 +100,7 @@ func bounded(errs []error) []error {
 	return errs
 }
 
-var indentedByTab = regexp.MustCompile(`(?m)^ *\t`)
+var indentedWithTab = regexp.MustCompile(`(?m)^ *\t`)
 
 func lineError(line int, problem string) error { return fmt.Errorf("line %d: %s", line, problem) }
 
@@ -216,6 +216,6 @@ func explainType(text string) string {
 	case problem != "":
 		return line + problem
 	default:
-		return line + "unknown key, or one that is there twice"
+		return line + "unknown or duplicate key"
 	}
 }

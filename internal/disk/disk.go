@@ -1,5 +1,4 @@
-// Package disk reads small files that anybody may have put anything in the place
-// of.
+// Package disk reads small files without trusting what is at their paths.
 package disk
 
 import (
