@@ -12,7 +12,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -89,8 +88,8 @@ func (s *Storage) open(timeout time.Duration) error {
 // it.
 func lock(file *os.File, timeout time.Duration) error {
 	for deadline := time.Now().Add(timeout); ; <-time.After(50 * time.Millisecond) {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
+		locked, err := tryLock(file)
+		if locked || err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
@@ -161,7 +160,7 @@ func protect(f func() error) (err error) {
 // locked. The mapping stays.
 func (s *Storage) abandon(err error) {
 	s.unusable = err
-	_ = syscall.Flock(int(s.file.Fd()), syscall.LOCK_UN)
+	_ = unlock(s.file)
 	_ = s.file.Close()
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io/fs"
-	"syscall"
 	"time"
 )
 
@@ -62,11 +61,11 @@ func newestMeta(file []byte) (newest, other *meta) {
 // the file. That the entries are the right ones is verified by their digest;
 // that they are in order within a page is not.
 func (s *Storage) verify(info fs.FileInfo) error {
-	data, err := syscall.Mmap(int(s.file.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	data, err := mapFile(s.file, int(info.Size()))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = syscall.Munmap(data) }()
+	defer func() { _ = unmapFile(data) }()
 	if len(data) < 2*pageSize {
 		return errNoBolt
 	}
