@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -287,36 +286,6 @@ func gunzip(t *testing.T, s string) string {
 		t.Fatal(err)
 	}
 	return string(plain)
-}
-
-// series returns the value of every series in body.
-func series(t testing.TB, body string) map[string]float64 {
-	t.Helper()
-	values := map[string]float64{}
-	for line := range strings.Lines(body) {
-		if strings.HasPrefix(line, "#") {
-			continue
-		}
-		end := strings.LastIndexByte(line, ' ')
-		value, err := strconv.ParseFloat(strings.TrimSpace(line[end+1:]), 64)
-		if end < 0 || err != nil {
-			t.Fatalf("%v in\n%s", err, body)
-		}
-		values[line[:end]] = value
-	}
-	return values
-}
-
-// family returns the series of one metric, without its name.
-func family(t testing.TB, body, name string) map[string]float64 {
-	t.Helper()
-	found := map[string]float64{}
-	for key, value := range series(t, body) {
-		if labels, ok := strings.CutPrefix(key, name+"{"); ok {
-			found["{"+labels] = value
-		}
-	}
-	return found
 }
 
 // memoryStore is a Store that is lost with the process.
