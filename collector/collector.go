@@ -259,9 +259,13 @@ func (c *Collector) Poll(ctx context.Context) {
 func (c *Collector) scrape(ctx context.Context, s *server) {
 	begin := c.opts.Now()
 	known, backlog := c.watch.due(s.name)
-	refs := inTurns(c.repositories.due(s.name), known, backlog)
-	if len(refs) == 0 {
-		refs = []lakefs.Ref{{}}
+	repositories := c.repositories.due(s.name)
+	refs := known
+	switch {
+	case len(repositories)+len(backlog) > 0:
+		refs = inTurns(repositories, known, backlog)
+	case len(known) == 0:
+		refs = []lakefs.Ref{{}} // its health
 	}
 	answered, missed := s.poll(ctx, batch, refs...)
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -276,7 +280,8 @@ func (c *Collector) scrape(ctx context.Context, s *server) {
 }
 
 // inTurns returns the elements of all queues, so that none starves another.
-func inTurns[T any](queues ...[]T) (all []T) {
+func inTurns[T any](queues ...[]T) []T {
+	var all []T
 	for i, more := 0, true; more; i++ {
 		more = false
 		for _, q := range queues {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
+	"weak"
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
@@ -283,21 +285,27 @@ func TestMemoryOfProbes(t *testing.T) {
 		}
 		defer c.Close()
 		c.Apply(collector.Config{Servers: []collector.Server{{Name: "prod", Client: client, Timeout: time.Minute, MaxConcurrentRequests: 1}}})
-		heap := func() uint64 {
-			var m runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&m)
-			return m.HeapAlloc
-		}
-		before := heap()
+		var branches []weak.Pointer[byte]
 		for i := range probes {
-			c.Probe(t.Context(), collector.Key{Server: "prod", Repository: repo, ID: fmt.Sprint(i)}, strings.Repeat("b", branchBytes))
+			branch := strings.Repeat("b", branchBytes)
+			branches = append(branches, weak.Make(unsafe.StringData(branch)))
+			c.Probe(t.Context(), collector.Key{Server: "prod", Repository: repo, ID: fmt.Sprint(i)}, branch)
 		}
-		during := heap()
+		inMemory := func() (n int) {
+			runtime.GC()
+			for _, b := range branches {
+				if b.Value() != nil {
+					n++
+				}
+			}
+			return n
+		}
+		if got := inMemory(); got != probes { // the clock of the test stands still
+			t.Errorf("%d of %d probes are shared for a second", got, probes)
+		}
 		time.Sleep(3 * time.Second)
-		after := heap()
-		if during < before+probes*branchBytes || after > before+probes*branchBytes/4 {
-			t.Errorf("%d KiB before, %d during, %d after", before>>10, during>>10, after>>10)
+		if got := inMemory(); got > 1 {
+			t.Errorf("%d probes are still in memory", got)
 		}
 	})
 }

@@ -168,8 +168,9 @@ func (s *Snapshot) isNew(p Poll) bool { return s.scraped && p.At.IsZero() }
 func (s *Snapshot) countStates() []countView {
 	states := slices.Sorted(slices.Values(States()))
 	var views []countView
+	counts := map[State]int{}
 	for i, first := 0, 0; i < len(s.Imports); first = i {
-		counts := map[State]int{}
+		clear(counts)
 		server, repository := s.Imports[first].Server, s.Imports[first].Repository
 		for ; i < len(s.Imports) && s.Imports[i].Server == server && s.Imports[i].Repository == repository; i++ {
 			counts[s.Imports[i].State]++

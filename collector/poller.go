@@ -159,10 +159,15 @@ func (p *poller) client() *lakefs.Client {
 func (p *poller) pause() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.pausedUntil.After(p.now()) {
+	return p.paused()
+}
+
+// paused is pause with the lock held.
+func (p *poller) paused() time.Time {
+	if p.pausedUntil.IsZero() || !p.pausedUntil.After(p.now()) {
 		return time.Time{}
 	}
-	return p.pausedUntil
+	return p.pausedUntil.UTC()
 }
 
 // poll asks for the statuses of imports, and waits until all are answered, or
@@ -246,13 +251,17 @@ func (p *poller) work() {
 			break
 		}
 		c.started = true
-		if now := p.now(); p.pausedUntil.After(now) {
-			c.answer.Poll = Poll{resultRateLimited, now, "not polled: lakeFS answered with HTTP status 429; paused until " + p.pausedUntil.UTC().Format(time.RFC3339)}
+		if until := p.paused(); !until.IsZero() {
 			p.mu.Unlock()
+			c.answer.Poll = Poll{resultRateLimited, p.now(), "not polled: lakeFS answered with HTTP status 429; paused until " + until.Format(time.RFC3339)}
 		} else {
-			ctx, client := p.context(), p.settings.Client
+			begin, client := time.Now(), p.settings.Client // the real clock, which is monotonic, and which timers go by
+			ctx := p.context(begin)
 			p.mu.Unlock()
 			p.ask(ctx, client, c)
+			if c.Repository != "" && !c.answer.interrupted() {
+				p.polled(time.Since(begin), c.answer.Result)
+			}
 		}
 		if !c.answer.interrupted() {
 			p.record(c.Key, &c.answer, false)
@@ -275,7 +284,7 @@ func (p *poller) end(c *call) {
 	}
 	c.waiters = nil
 	p.finished = append(p.finished, c)
-	p.expire()
+	p.expireLater()
 	var lerr *lakefs.Error
 	if errors.As(c.answer.err, &lerr) && lerr.Kind == lakefs.RateLimited {
 		p.pausedUntil = c.answer.At.Add(min(cmp.Or(lerr.RetryAfter, defaultPause), maxPause))
@@ -333,10 +342,9 @@ func dropFirst(calls []*call) []*call {
 	return calls[1:]
 }
 
-// expire drops the answers that are too old to be shared, with the lock held,
-// and has the others dropped in time.
+// expire drops the answers that are too old to be shared, with the lock held.
 func (p *poller) expire() {
-	now := p.now() // not that of an answer: others that ended later may be first
+	now := p.now()
 	for len(p.finished) > 0 {
 		c := p.finished[0]
 		// A clock that was set back must not make answers last.
@@ -346,23 +354,29 @@ func (p *poller) expire() {
 		p.forget(c)
 		p.finished = dropFirst(p.finished)
 	}
-	if len(p.finished) > 0 && p.expiry == nil && p.ctx.Err() == nil {
-		p.expiry = time.AfterFunc(minPollInterval, func() {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			p.expiry = nil
-			p.expire()
-		})
-	}
 }
 
-// context returns a context for a request that begins now, with the lock held.
-// It ends after the server's timeout, or up to a twentieth later: thousands of
-// requests can share one timer.
-func (p *poller) context() context.Context {
+// expireLater has answers dropped although nobody asks again, with the lock held.
+func (p *poller) expireLater() {
+	if len(p.finished) == 0 || p.expiry != nil || p.ctx.Err() != nil {
+		return
+	}
+	p.expiry = time.AfterFunc(minPollInterval, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.expiry = nil
+		p.expire()
+		p.expireLater()
+	})
+}
+
+// context returns a context for a request that begins at the time now, with the
+// lock held. It ends after the server's timeout, or up to a twentieth later:
+// thousands of requests can share one timer.
+func (p *poller) context(now time.Time) context.Context {
 	const share = 20
 	slack := p.settings.Timeout / share
-	if now := time.Now(); p.timeout == nil || now.Sub(p.timeoutFrom) > slack { // the real clock, which timers go by
+	if p.timeout == nil || now.Sub(p.timeoutFrom) > slack {
 		timeout, cancel := context.WithTimeout(p.ctx, p.settings.Timeout+slack)
 		context.AfterFunc(timeout, cancel) // not before the last of its requests
 		p.timeout, p.timeoutFrom = timeout, now
@@ -374,7 +388,6 @@ func (p *poller) context() context.Context {
 func (p *poller) ask(ctx context.Context, client *lakefs.Client, c *call) {
 	a := &c.answer
 	a.sent = true
-	begin := time.Now() // for a duration: the real clock, which is monotonic
 	switch {
 	case c.Repository == "":
 		a.date, a.err = client.Healthcheck(ctx)
@@ -388,7 +401,6 @@ func (p *poller) ask(ctx context.Context, client *lakefs.Client, c *call) {
 			a.date = a.status.Date
 		}
 	}
-	took := time.Since(begin)
 	a.At, a.Result = p.now(), resultSuccess
 	if a.err != nil {
 		a.Result = Result(lakefs.Connection)
@@ -398,8 +410,5 @@ func (p *poller) ask(ctx context.Context, client *lakefs.Client, c *call) {
 		}
 		a.Message = a.err.Error()
 		level.Debug(p.logger).Log("msg", "Poll failed", "target", strings.Trim(c.Repository+"/"+c.ID, "/"), "err", a.err)
-	}
-	if c.Repository != "" && !a.interrupted() {
-		p.polled(took, a.Result)
 	}
 }

@@ -92,7 +92,7 @@ func (s *server) view() ServerView {
 	s.mu.Lock()
 	v := s.stands
 	s.mu.Unlock()
-	v.Name, v.URL, v.PausedUntil, v.Discovery = s.name, s.client().EndpointURL(), s.pause().UTC(), s.discoverer.view()
+	v.Name, v.URL, v.PausedUntil, v.Discovery = s.name, s.client().EndpointURL(), s.pause(), s.discoverer.view()
 	return v
 }
 

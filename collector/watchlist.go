@@ -68,9 +68,8 @@ func (w *watchlist) entry(key Key) *entry {
 
 // set replaces what an origin wants. What stays watched keeps its memory.
 func (w *watchlist) set(origin int, imports []*Import) {
-	defer w.logEnded()
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	for _, e := range w.entries {
 		e.wanted[origin] = nil
 	}
@@ -88,9 +87,8 @@ const minVanished = 1000
 // since lakeFS does not know it, so that its end is told, unless describe does not
 // want it. It returns how many imports are watched now and were not before.
 func (w *watchlist) setDiscovered(server string, describe func(repository, id string) (Import, bool), found []*Import) (added int) {
-	defer w.logEnded()
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	now := w.now()
 	var before []Key
 	for key, e := range w.entries {
@@ -337,11 +335,15 @@ func (w *watchlist) due(server string) (known, backlog []lakefs.Ref) {
 			due = append(due, e)
 		}
 	}
-	slices.SortStableFunc(due, func(a, b *entry) int {
-		if c := a.at.Compare(b.at); c != 0 || !a.at.IsZero() {
+	slices.SortFunc(due, func(a, b *entry) int {
+		switch c := a.at.Compare(b.at); {
+		case c != 0:
 			return c
+		case a.at.IsZero():
+			return cmp.Compare(b.ID, a.ID) // xids
+		default:
+			return compareKeys(a.Key, b.Key)
 		}
-		return cmp.Compare(b.ID, a.ID) // xids
 	})
 	known = make([]lakefs.Ref, 0, len(due))
 	for _, e := range due {
@@ -358,9 +360,8 @@ func (w *watchlist) due(server string) (known, backlog []lakefs.Ref) {
 // succeeded. An import that is not watched, or has finished for good, is left
 // alone. For again see polled.record.
 func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus, again bool) {
-	defer w.logEnded()
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	e := w.entries[key]
 	if e == nil || e.Import == nil || e.seen.Confirmed || !e.record(p, again) {
 		return
@@ -401,9 +402,8 @@ func (w *watchlist) count(key Key, e *entry) {
 	w.counters.finished(key, &seen)
 }
 
-// logEnded logs which imports have ended. It takes the lock.
-func (w *watchlist) logEnded() {
-	w.mu.Lock()
+// unlock unlocks w, and then logs which imports have ended.
+func (w *watchlist) unlock() {
 	ended := w.ended
 	w.ended = nil
 	w.mu.Unlock()
@@ -440,9 +440,8 @@ func (w *watchlist) notStored(all bool) []Observed {
 // stored notes that observations are stored, and counts the finished imports
 // among them: not before, or a restart might count them again.
 func (w *watchlist) stored(observations []Observed) {
-	defer w.logEnded()
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	for i := range observations {
 		o := &observations[i]
 		e := w.entries[o.Key]
