@@ -3,6 +3,7 @@ package web
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
@@ -153,6 +156,25 @@ func TestLimitsSpareLongScrapes(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The server announces how many requests it takes at once over one connection.
+func TestHTTP2Streams(t *testing.T) {
+	server := serve(t, http.NotFoundHandler(), func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() })
+	config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	config.NextProtos, config.ServerName = []string{"h2"}, "example.com"
+	conn := tls.Client(dial(t, server), config)
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	framer := http2.NewFramer(conn, conn)
+	_ = framer.WriteSettings()
+	frame, err := framer.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, _ := frame.(*http2.SettingsFrame)
+	if n, _ := settings.Value(http2.SettingMaxConcurrentStreams); n != 32 {
+		t.Errorf("%d streams: %v", n, frame)
 	}
 }
 

@@ -124,10 +124,7 @@ func (h *handler) registerPages(mux *http.ServeMux) error {
 	if err != nil {
 		return fmt.Errorf("status page: %w", err)
 	}
-	pages := http.NewServeMux()
-	status.Register(pages)
-	mux.Handle("/imports", pages)
-	mux.Handle("/imports/", h.answers.own(pages.ServeHTTP))
+	status.Register(mux)
 	if h.TelemetryPath != "/" {
 		mux.HandleFunc("GET /{$}", redirectTo("imports"))
 	}
