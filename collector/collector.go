@@ -198,11 +198,11 @@ func (c *Collector) newServer(set Server) *server {
 }
 
 // record remembers an answer.
-func (c *Collector) record(key Key, a *answer, again bool) {
+func (c *Collector) record(key Key, a *answer) {
 	if key.ID == "" {
-		c.repositories.record(key, a.Poll, a.lastImport, again)
+		c.repositories.record(key, a.Poll, a.lastImport)
 	} else {
-		c.watch.record(key, a.Poll, a.status, again)
+		c.watch.record(key, a.Poll, a.status)
 	}
 }
 

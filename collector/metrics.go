@@ -401,12 +401,12 @@ func (c *counters) finished(key Key, o *Observation) {
 // function that counts a request which took d.
 func (c *counters) addServer(name string) (polled func(d time.Duration, result Result)) {
 	duration, polls := c.pollDuration.WithLabelValues(name), map[Result]prometheus.Counter{}
-	for _, result := range results() {
+	for _, result := range append(lakefs.Kinds(), resultSuccess) {
 		polls[result] = c.polls.WithLabelValues(name, string(result))
 	}
 	return func(d time.Duration, result Result) {
 		polls[result].Inc()
-		if result != Result(lakefs.Credentials) { // nothing was sent
+		if result != lakefs.Credentials { // nothing was sent
 			duration.Observe(d.Seconds())
 		}
 	}

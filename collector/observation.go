@@ -128,7 +128,7 @@ func (o *Observation) after(p Poll, status *lakefs.ImportStatus) *Observation {
 	switch p.Result {
 	case resultSuccess:
 		return o.withStatus(status, p.At)
-	case resultNotFound:
+	case lakefs.NotFound:
 		return o.withNotFound(p.At)
 	default: // nothing was learned about the import
 		return o
@@ -280,26 +280,11 @@ func oneLine(s string) string {
 	return s[:end] + ellipsis
 }
 
-// Result is how a poll ended: a value of the label "result".
-type Result string
+// Result is how a poll ended: with success, or an error. It is a value of the
+// label "result".
+type Result = lakefs.Kind
 
-// The results that this package tells apart; the others are the kinds of
-// lakefs.Error.
-const (
-	resultSuccess     Result = "success"
-	resultNotFound    Result = "not_found"
-	resultRateLimited Result = "rate_limited"
-	resultTimeout     Result = "timeout"
-)
-
-// results returns every Result.
-func results() []Result {
-	all := []Result{resultSuccess}
-	for _, kind := range lakefs.Kinds() {
-		all = append(all, Result(kind.String()))
-	}
-	return all
-}
+const resultSuccess Result = "success"
 
 // Poll is how the newest attempt to poll an import ended. Its zero value is
 // that of an import never polled.
@@ -317,14 +302,14 @@ type polled struct {
 	at time.Time
 }
 
-// record remembers how a poll ended, and returns whether it did: one that ended
-// before, with again set, is of use only to what was not watched then.
-func (p *polled) record(poll Poll, again bool) bool {
-	if again && !p.poll.At.IsZero() {
+// record remembers how a poll ended, and returns false if it did so before: an
+// answer that is shared is of use to what was not watched when it came.
+func (p *polled) record(poll Poll) bool {
+	if poll.At.Equal(p.at) {
 		return false
 	}
 	p.poll = poll
-	if poll.Result != resultRateLimited { // which says nothing about what was polled
+	if poll.Result != lakefs.RateLimited { // which says nothing about what was polled
 		p.at = poll.At
 	}
 	return true

@@ -29,7 +29,7 @@ const (
 const missedDeadline = "no answer before the scrape's deadline"
 
 // missedPoll is a poll that could not be waited for, at the time at.
-func missedPoll(at time.Time) Poll { return Poll{resultTimeout, at, missedDeadline} }
+func missedPoll(at time.Time) Poll { return Poll{lakefs.Timeout, at, missedDeadline} }
 
 // Server is a lakeFS server to poll.
 type Server struct {
@@ -102,9 +102,8 @@ type poller struct {
 	logger log.Logger
 	// polled is told of every request but health checks, and how long it took.
 	polled func(time.Duration, Result)
-	// record is told how every request ended, and with again set of an answer
-	// that is shared after the end.
-	record func(key Key, a *answer, again bool)
+	// record is told how every request ended, again when that is shared later.
+	record func(Key, *answer)
 
 	mu          sync.Mutex
 	settings    Server
@@ -125,7 +124,7 @@ type poller struct {
 	timeoutFrom time.Time
 }
 
-func newPoller(settings Server, now func() time.Time, logger log.Logger, polled func(time.Duration, Result), record func(Key, *answer, bool)) *poller {
+func newPoller(settings Server, now func() time.Time, logger log.Logger, polled func(time.Duration, Result), record func(Key, *answer)) *poller {
 	p := &poller{settings: settings, now: now, logger: logger, polled: polled, record: record}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -204,7 +203,7 @@ func (p *poller) join(l lane, refs []lakefs.Ref) *wait {
 			p.calls[key] = c
 			p.queues[l] = append(p.queues[l], c)
 		case c.done:
-			p.record(c.Key, &c.answer, true)
+			p.record(c.Key, &c.answer)
 		case l == single && !c.started:
 			// Before the scrape that queued it; there it is passed over.
 			p.queues[l] = append(p.queues[l], c)
@@ -253,7 +252,7 @@ func (p *poller) work() {
 		c.started = true
 		if until := p.paused(); !until.IsZero() {
 			p.mu.Unlock()
-			c.answer.Poll = Poll{resultRateLimited, p.now(), "not polled: lakeFS answered with HTTP status 429; paused until " + until.Format(time.RFC3339)}
+			c.answer.Poll = Poll{lakefs.RateLimited, p.now(), "not polled: lakeFS answered with HTTP status 429; paused until " + until.Format(time.RFC3339)}
 		} else {
 			begin, client := time.Now(), p.settings.Client // the real clock, which is monotonic, and which timers go by
 			ctx := p.context(begin)
@@ -264,7 +263,7 @@ func (p *poller) work() {
 			}
 		}
 		if !c.answer.interrupted() {
-			p.record(c.Key, &c.answer, false)
+			p.record(c.Key, &c.answer)
 		}
 		p.mu.Lock()
 		p.end(c)
@@ -403,10 +402,10 @@ func (p *poller) ask(ctx context.Context, client *lakefs.Client, c *call) {
 	}
 	a.At, a.Result = p.now(), resultSuccess
 	if a.err != nil {
-		a.Result = Result(lakefs.Connection)
+		a.Result = lakefs.Connection
 		var lerr *lakefs.Error
 		if errors.As(a.err, &lerr) {
-			a.Result, a.date = Result(lerr.Kind), lerr.Date
+			a.Result, a.date = lerr.Kind, lerr.Date
 		}
 		a.Message = a.err.Error()
 		level.Debug(p.logger).Log("msg", "Poll failed", "target", strings.Trim(c.Repository+"/"+c.ID, "/"), "err", a.err)

@@ -52,11 +52,10 @@ func (l *repositoryList) due(server string) (due []lakefs.Ref) {
 
 // record remembers how a poll of a repository ended, and when the newest import
 // was committed. A failed poll, and one that knows of no import, loses nothing.
-// For again see polled.record.
-func (l *repositoryList) record(key Key, p Poll, lastImport time.Time, again bool) {
+func (l *repositoryList) record(key Key, p Poll, lastImport time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if e := l.entries[key]; e != nil && e.record(p, again) {
+	if e := l.entries[key]; e != nil && e.record(p) {
 		e.lastImport = cmp.Or(lastImport, e.lastImport)
 	}
 }

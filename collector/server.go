@@ -37,7 +37,7 @@ func (s *server) update(answered []*call, missed int, at time.Time) {
 	}
 	if missed > 0 {
 		t.sent += missed
-		t.failures[resultTimeout] += missed
+		t.failures[lakefs.Timeout] += missed
 		t.example = cmp.Or(t.example, missedDeadline)
 	}
 	s.mu.Lock()
@@ -115,7 +115,7 @@ func (t *tally) add(c *call) {
 	t.sent++
 	if a.err != nil {
 		t.failures[a.Result]++
-		if t.example == "" || a.Result != resultNotFound { // a wrong name says nothing about the server
+		if t.example == "" || a.Result != lakefs.NotFound { // a wrong name says nothing about the server
 			t.example = a.Message
 		}
 	}
@@ -129,9 +129,9 @@ func (t *tally) add(c *call) {
 	t.answered++
 	switch {
 	case c.Repository == "": // a health check, which takes no keys
-	case a.err == nil, a.Result == resultNotFound:
+	case a.err == nil, a.Result == lakefs.NotFound:
 		t.accepted++
-	case a.Result == Result(lakefs.Unauthorized):
+	case a.Result == lakefs.Unauthorized:
 		t.refused++
 	}
 }

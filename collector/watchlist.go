@@ -358,12 +358,12 @@ func (w *watchlist) due(server string) (known, backlog []lakefs.Ref) {
 
 // record remembers how a poll of an import ended, with the status if it
 // succeeded. An import that is not watched, or has finished for good, is left
-// alone. For again see polled.record.
-func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus, again bool) {
+// alone.
+func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus) {
 	w.mu.Lock()
 	defer w.unlock()
 	e := w.entries[key]
-	if e == nil || e.Import == nil || e.seen.Confirmed || !e.record(p, again) {
+	if e == nil || e.Import == nil || e.seen.Confirmed || !e.record(p) {
 		return
 	}
 	seen := e.seen.after(p, status)
