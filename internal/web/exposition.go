@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,17 +38,17 @@ func (h *handler) check(cause string, err error) {
 	}
 }
 
-// expose answers r with families and those of gathered, by name, in the format
-// that r asks for.
+// expose answers r with families and then gathered, in the format that r asks for.
 func (h *handler) expose(w http.ResponseWriter, r *http.Request, families []collector.Family, gathered []*dto.MetricFamily) {
 	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	w.Header().Set("Content-Type", string(format))
 	buf := bufio.NewWriterSize(w, blockBytes)
 	encoder := expfmt.NewEncoder(buf, format)
 	text := format.FormatType() == expfmt.TypeTextPlain || format.FormatType() == expfmt.TypeOpenMetrics
-	wanted := r.URL.Query()["name[]"]
-	for _, family := range merge(families, gathered, encoder) {
-		if len(wanted) > 0 && !slices.Contains(wanted, family.Name) {
+	names := r.URL.Query()["name[]"]
+	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+	for _, family := range families {
+		if !wanted(family.Name) {
 			continue
 		}
 		if text {
@@ -58,22 +57,13 @@ func (h *handler) expose(w http.ResponseWriter, r *http.Request, families []coll
 			h.check(causeEncoding, encoder.Encode(f))
 		}
 	}
+	for _, family := range gathered {
+		if wanted(family.GetName()) {
+			h.check(causeEncoding, encoder.Encode(family))
+		}
+	}
 	if closer, ok := encoder.(expfmt.Closer); ok {
 		h.check(causeEncoding, closer.Close())
 	}
 	_ = buf.Flush() // into memory
-}
-
-// merge returns families and those of gathered, by name. The latter are written
-// by encoder.
-func merge(families []collector.Family, gathered []*dto.MetricFamily, encoder expfmt.Encoder) []collector.Family {
-	for _, family := range gathered {
-		families = append(families, collector.Family{
-			Name:      family.GetName(),
-			WriteText: func(*bufio.Writer) error { return encoder.Encode(family) },
-			Gather:    func() *dto.MetricFamily { return family },
-		})
-	}
-	slices.SortFunc(families, func(a, b collector.Family) int { return strings.Compare(a.Name, b.Name) })
-	return families
 }

@@ -218,7 +218,7 @@ func TestOptionsOfEverything(t *testing.T) {
 func TestConnectionsAreBounded(t *testing.T) {
 	const tooMany = 50
 	w := newWorld(t)
-	server := serve(t, w.handler, (*httptest.Server).Start)
+	server := serve(t, w.handler, (*httptest.Server).Start, func(s *http.Server) { s.ReadHeaderTimeout = time.Hour })
 	ask := func(conn net.Conn) {
 		t.Helper()
 		_, _ = io.WriteString(conn, "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
