@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -270,6 +272,7 @@ func TestMoveFromConfigToFile(t *testing.T) {
 	imports := w.cfg.Imports
 	w.cfg.Imports = nil
 	w.withFiles(fileSet(imports...))
+	allSucceed(t, w.collector.Recent(t.Context(), 5*time.Second))
 	w.after(time.Minute)
 	after := w.after(time.Second).Imports[0]
 	equal(t, "what is known", before.Observation, after.Observation)
@@ -347,6 +350,11 @@ func TestServerLeavesTheConfig(t *testing.T) {
 	key := w.register(newImport(w.lakeFS.Start(repo, branch, import50k)))
 	w.after(30 * time.Second)
 	requests := w.lakeFS.Stats().Requests
+	counters := func() int {
+		n, _ := testutil.GatherAndCount(w.registry, "lakefs_imports_finished_total")
+		return n
+	}
+	equal(t, "counters", 3, counters())
 	w.collector.Apply(collector.Config{})
 	w.after(30 * time.Second)
 	if v := w.get(key); v.IngestedObjects != 15_000 || v.PollSuccess() || v.Poll.Message == "" || v.CommitURL() != "" {
@@ -361,6 +369,8 @@ func TestServerLeavesTheConfig(t *testing.T) {
 	if name, err := w.collector.ServerName("prod"); name != "prod" || err != nil {
 		t.Errorf("got %q, %v", name, err)
 	}
+	w.collector.Apply(w.cfg)
+	equal(t, "counters of the server that is back", 3, counters())
 	if err := w.collector.Unregister(context.Background(), key); err != nil {
 		t.Error(err)
 	}
@@ -419,9 +429,18 @@ lakefs_repository_poll_success{repository="unknown",server="prod"} 0`
 			t.Errorf("%s: at the deadline: %+v", v.Name, v.Poll)
 		}
 	}
+	g.release()
+	w.after(15 * time.Second)
+	with := w.cfg
 	w.cfg.Repositories = nil
 	w.collector.Apply(w.cfg)
 	equal(t, "without any", "", lines(t, w.collector.Snapshot(), "lakefs_repository_"))
+	w.collector.Apply(with)
+	for _, v := range w.scrape().Repositories { // within a second: the answer is shared
+		if v.PollSuccess() != (v.Name != "unknown") {
+			t.Errorf("%s: configured again: %+v", v.Name, v.Poll)
+		}
+	}
 }
 
 // Every import and repository falls to exactly one shard, about as many to each,
@@ -517,5 +536,17 @@ func TestValidate(t *testing.T) {
 		if got, want := message(labels(name, "x").Validate()), `label "`+name+`": the name is reserved`; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// The clock of a proxy is not lakeFS's.
+func TestSkewIsNotThatOfAProxy(t *testing.T) {
+	w := newWorld(t)
+	w.watchNew(import50k)
+	w.after(time.Second)
+	w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusBadGateway, Body: "<h1>Bad Gateway</h1>", Header: http.Header{"Date": {w.Now().Add(time.Hour).Format(http.TimeFormat)}}})
+	w.after(15 * time.Second)
+	if s := w.collector.Snapshot().Servers[0].ClockSkew; s != 0 {
+		t.Error("skew by a proxy's Date:", s)
 	}
 }

@@ -118,3 +118,58 @@ func TestFinishedFor(t *testing.T) {
 		t.Errorf("%d imports, want 4:\n%s", len(s.Imports), lines(t, s, "lakefs_imports{"))
 	}
 }
+
+// An import or repository that is added during a scrape was not asked for: it
+// has no series before the next one.
+func TestImportAddedDuringAScrape(t *testing.T) {
+	w := newWorld(t)
+	w.watchMany(1, import50k)
+	w.lakeFS.AddRepository(repo)
+	g := w.hold(lakefstest.Statuses)
+	scrape := wait(w.scraping)
+	g.await(1)
+	added := w.watchNew(import50k)
+	w.cfg.Repositories = []collector.Repository{{Server: "prod", Name: repo}}
+	w.collector.Apply(w.cfg)
+	g.release()
+	s := <-scrape
+	if got := lines(t, s, "lakefs_"); strings.Contains(got, added.ID) || strings.Contains(got, "repository_poll_success") || !strings.Contains(got, `state="unknown"} 1`) {
+		t.Errorf("during the scrape:\n%s", got)
+	}
+	s = w.after(time.Second)
+	allSucceed(t, s)
+	if got := lines(t, s, "lakefs_"); !strings.Contains(got, added.ID) || !strings.Contains(got, "repository_poll_success") {
+		t.Errorf("in the next scrape:\n%s", got)
+	}
+}
+
+// An import that leaves right after the first answer that tells of its end is
+// counted: there is no second one to wait for.
+func TestCountedWhenItLeavesAtOnce(t *testing.T) {
+	for name, play := range map[string]func(w *world){
+		"from the config": func(w *world) {
+			w.watchNew(import50k)
+			w.after(30 * time.Second)
+			w.after(5 * time.Minute)
+			w.cfg.Imports = nil
+			w.collector.Apply(w.cfg)
+		},
+		"from the API": func(w *world) {
+			store := newFakeStore()
+			w.start(store.option)
+			key := w.register(newImport(w.lakeFS.Start(repo, branch, import50k)))
+			w.after(30 * time.Second)
+			w.advance(5 * time.Minute)
+			w.get(key)
+			if err := w.collector.Unregister(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		w := newWorld(t)
+		play(w)
+		w.after(15 * time.Second)
+		_ = w.close()
+		equal(t, name, map[string]float64{"succeeded": 1}, w.finished())
+	}
+}

@@ -149,7 +149,8 @@ func (p *persister) save(all bool) {
 	now := p.now()
 	age := now.Sub(p.saved)
 	all = all || age < 0 || age >= saveInterval
-	if unsaved := p.watch.notStored(all); len(unsaved) > 0 {
+	_, failure := p.failing()
+	if unsaved := p.watch.notStored(all); len(unsaved) > 0 || failure != nil { // to see whether it still fails
 		if p.update(fmt.Sprintf("storing what was seen of %d imports", len(unsaved)), Changes{PutObservations: unsaved}) != nil {
 			return // which is counted and logged; it is tried again
 		}

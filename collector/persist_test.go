@@ -462,6 +462,20 @@ func TestStorageFails(t *testing.T) {
 	equal(t, "log", []string{"error", "info"}, w.logged("Writing to the storage"))
 }
 
+// That the disk has room again is seen although there is nothing to store.
+func TestStorageHeals(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	store.set(errDisk, nil)
+	if _, err := w.collector.Register(t.Context(), newImport(unknownRef)); err == nil || w.collector.Snapshot().Storage == nil {
+		t.Errorf("on a full disk: %v, %+v", err, w.collector.Snapshot().Storage)
+	}
+	store.set(nil, nil)
+	if err := w.close(); err != nil || w.collector.Snapshot().Storage != nil {
+		t.Errorf("with room: %v, %+v", err, w.collector.Snapshot().Storage)
+	}
+}
+
 // A disk that does not answer delays nobody, and memory and disk agree when it
 // does.
 func TestStorageBlocks(t *testing.T) {
@@ -606,4 +620,34 @@ func TestCountedOnceAcrossRegistrations(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, "counted", map[string]float64{"succeeded": 1}, w.finished())
+}
+
+// The log tells what becomes of imports, in a line each, but of discovered ones
+// in one for all.
+func TestLogOfImports(t *testing.T) {
+	store := newFakeStore()
+	w := newWorld(t, store.option)
+	refresh, _ := w.discover(&database{})
+	found := []lakefs.Ref{w.lakeFS.Start("aaa", branch, ending(lakefstest.Failure, time.Minute)), w.lakeFS.Start("bbb", branch, import50k)}
+	refresh(found...)
+	refresh(found...)
+	ref := w.lakeFS.Start(repo, branch, import50k)
+	key := w.register(newImport(ref))
+	w.register(newImport(ref))
+	<-store.updates
+	<-store.updates
+	w.scrape()
+	w.after(5 * time.Minute)
+	w.after(time.Second)
+	w.save(store)
+	if err := w.collector.Unregister(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	log := strings.NewReplacer(found[0].ID, "A", found[1].ID, "B", ref.ID, "C").Replace(strings.Join(w.log.important(), "\n"))
+	equal(t, "log", `level=info server=prod msg="Discovered imports" new=2 all=2
+level=info server=prod repository=my-repo import_id=C msg="Registered import" branch=main
+level=info server=prod repository=aaa import_id=A msg="Import finished" state=failed objects=30000 duration=1m0s err="import error: error on ingest: lstat /data/nosuch: no such file or directory"
+level=info server=prod repository=bbb import_id=B msg="Import finished" state=succeeded objects=50000 duration=1m40s
+level=info server=prod repository=my-repo import_id=C msg="Import finished" state=succeeded objects=50000 duration=1m40s
+level=info server=prod repository=my-repo import_id=C msg="Unregistered import"`, log)
 }

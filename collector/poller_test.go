@@ -2,10 +2,20 @@ package collector_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+	"unsafe"
+	"weak"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/lakefs"
@@ -245,7 +255,9 @@ func TestRateLimit(t *testing.T) {
 			w.advance(tc.pause - time.Millisecond)
 			w.collector.Apply(w.cfg) // a reload does not end the pause
 			w.get(keys[0])
-			w.probe(keys[0])
+			if s := w.probe(keys[0]); !s.Servers[0].Up {
+				t.Error("a probe during the pause: not up")
+			}
 			if s := w.scrape(); !s.Servers[0].Up || w.lakeFS.Stats().Requests != 1 {
 				t.Errorf("before the end of the pause: up %v, %d requests, want 1", s.Servers[0].Up, w.lakeFS.Stats().Requests)
 			}
@@ -339,8 +351,9 @@ func TestFinished(t *testing.T) {
 				everyImport(t, w.after(time.Second), "finished", finished)
 				w.get(keyOf(ref))
 			}
-			if v := w.probe(keyOf(ref)).Imports[0]; v.State != tc.want || !v.PollSuccess() {
-				t.Errorf("got %s, %+v, want %s", v.State, v.Poll, tc.want)
+			s := w.probe(keyOf(ref))
+			if v := s.Imports[0]; v.State != tc.want || !v.PollSuccess() || !s.Servers[0].Up {
+				t.Errorf("got %s, %+v, up %v, want %s", v.State, v.Poll, s.Servers[0].Up, tc.want)
 			}
 			if got := w.lakeFS.StatusRequests(ref); got != tc.polls {
 				t.Errorf("%d requests, want %d", got, tc.polls)
@@ -381,5 +394,145 @@ func TestProbe(t *testing.T) {
 	s := <-result
 	if v := s.Imports[0]; v.PollSuccess() || v.Seen() || v.Poll.Result != "timeout" || s.Servers[0].Up {
 		t.Errorf("at the deadline: %+v, up %v", v.Poll, s.Servers[0].Up)
+	}
+}
+
+// Where lakeFS answers only two requests before a pause, each import has its
+// turn all the same.
+func TestRateLimitStarvesNobody(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Servers[0].MaxConcurrentRequests = 1
+	w.watchMany(6, ending(lakefstest.Hang, time.Minute))
+	var n atomic.Int64
+	w.lakeFS.Inject(func(*http.Request) bool {
+		w.advance(10 * time.Millisecond)
+		return n.Add(1) > 2
+	}, lakefstest.Fault{Status: 429, Header: http.Header{"Retry-After": {"20"}}, Body: lakefstest.Message("Too many attempts, try again later")})
+	for range 20 {
+		n.Store(0)
+		w.scrape()
+		w.after(15 * time.Second) // paused
+		w.advance(15 * time.Second)
+	}
+	for _, v := range w.collector.Snapshot().Imports {
+		if !v.Seen() {
+			t.Errorf("%v never got a status in 20 rounds of 2 answers each", v.Repository)
+		}
+	}
+}
+
+// A probe through a branch that the keys may not read does not spoil the poll of
+// a watched import.
+func TestProbeThroughAnotherBranch(t *testing.T) {
+	w := newWorld(t)
+	ref := w.watchNew(import50k)
+	w.lakeFS.Inject(func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/branches/secret/") }, lakefstest.Fault{Status: http.StatusUnauthorized, Body: lakefstest.Message("insufficient permissions: x")})
+	w.after(15 * time.Second)
+	w.advance(15 * time.Second)
+	w.collector.Probe(t.Context(), keyOf(ref), "secret")
+	s := w.scrape()
+	if v := s.Imports[0]; !v.PollSuccess() || !s.Servers[0].Authorized {
+		t.Errorf("after a probe by a branch without rights: %+v, authorized %v", v.Poll, s.Servers[0].Authorized)
+	}
+}
+
+// As many imports that lakeFS does not answer for as there are requests at once
+// delay no GET of another.
+func TestHungImportsDelayNoGET(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Servers[0].MaxConcurrentRequests = 4
+	keys := w.watchMany(9, import50k)
+	healthy := keys[8]
+	g := w.hold(func(r *http.Request) bool { return lakefstest.Statuses(r) && r.URL.Query().Get("id") != healthy.ID })
+	end, scrape := begin(context.DeadlineExceeded, w.scraping)
+	g.await(3)
+	if v := w.get(healthy); !v.PollSuccess() { // or else it waits for the others
+		t.Errorf("poll: %+v", v.Poll)
+	}
+	end()
+	<-scrape
+	g.release()
+}
+
+// More probes than lakeFS answers delay no scrape.
+func TestProbesDelayNoScrape(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Servers[0].MaxConcurrentRequests = 2
+	keys := w.watchMany(2, import50k)
+	g := w.hold(func(r *http.Request) bool { return strings.HasPrefix(r.URL.Query().Get("id"), "probed") })
+	var probes []<-chan *collector.Snapshot
+	for i := range 20 {
+		probes = append(probes, wait(w.probing(keyOf(lakefs.Ref{Repository: repo, ID: fmt.Sprint("probed-", i)}))))
+	}
+	for range 3 {
+		s := w.after(15 * time.Second)
+		everyImport(t, s, "a status of now", func(v *collector.ImportView) bool { return v.StatusAt.Equal(s.At) })
+	}
+	w.get(keys[0])
+	g.release()
+	for _, p := range probes {
+		<-p
+	}
+}
+
+// What a probe learned is forgotten when it is too old to be shared, although
+// nobody asks again.
+func TestMemoryOfProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const probes, branchBytes = 4111, 1024
+		client, err := lakefs.NewClient(lakefs.ClientConfig{EndpointURL: "http://127.0.0.1:1"}) // nothing listens there
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := collector.New(collector.Options{Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.Apply(collector.Config{Servers: []collector.Server{{Name: "prod", Client: client, Timeout: time.Minute, MaxConcurrentRequests: 1}}})
+		var branches []weak.Pointer[byte]
+		for i := range probes {
+			branch := strings.Repeat("b", branchBytes)
+			branches = append(branches, weak.Make(unsafe.StringData(branch)))
+			c.Probe(t.Context(), collector.Key{Server: "prod", Repository: repo, ID: fmt.Sprint(i)}, branch)
+		}
+		inMemory := func() (n int) {
+			runtime.GC()
+			for _, b := range branches {
+				if b.Value() != nil {
+					n++
+				}
+			}
+			return n
+		}
+		if got := inMemory(); got != probes { // the clock of the test stands still
+			t.Errorf("%d of %d probes are shared for a second", got, probes)
+		}
+		time.Sleep(3 * time.Second)
+		if got := inMemory(); got > 1 {
+			t.Errorf("%d probes are still in memory", got)
+		}
+	})
+}
+
+// Probes of many imports at once: none fails, and none costs more than one
+// request.
+func TestFortyProbesASecond(t *testing.T) {
+	w := newWorld(t)
+	const imports, probes = 200, 510
+	keys := make([]collector.Key, imports)
+	for i := range keys {
+		keys[i] = keyOf(w.lakeFS.Start(fmt.Sprintf("repo-%03d", i), branch, import50k))
+	}
+	for i := range probes {
+		if i%40 == 0 {
+			w.advance(time.Second)
+		}
+		if v := w.probe(keys[i%imports]).Imports[0]; !v.PollSuccess() {
+			t.Errorf("probe %d: %+v", i, v.Poll)
+		}
+	}
+	if got := w.lakeFS.Stats().StatusRequests; got > probes {
+		t.Errorf("%d requests for %d probes", got, probes)
 	}
 }
