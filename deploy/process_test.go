@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -264,7 +265,9 @@ func startPrometheusIn(t *testing.T, dir, exporter, alertmanager string) *proces
 		r := rewrite(t, file)
 		if file == alertsFile {
 			r.replaceAll(`for: (\d+)m\n`, "for: ${1}s\n").
-				replaceAll(`\[10m\]`, "[10s]")
+				replaceAll(`\[(\d+)m\]`, "[${1}s]").
+				replaceAll(`offset (\d+)m`, "offset ${1}s").
+				replaceAll(`\b600\b`, "10")
 		}
 		r.write(filepath.Join(dir, "rules", filepath.Base(file)))
 	}
@@ -281,7 +284,7 @@ func startAlertmanager(t *testing.T, b *inbox) *process {
 	rewrite(t, alertmanagerFile).
 		replace("https://chat.example.com/hooks/replace-me", b.URL+"/chat").
 		replaceAll(`http://localhost:5001/`, b.URL+"/").
-		replace("group_wait: 30s", "group_wait: 1s").
+		replace("group_wait: 30s", "group_wait: 3s").
 		replace("group_interval: 5m", "group_interval: 1s").
 		write(filepath.Join(dir, "alertmanager.yml"))
 	for _, file := range glob(t, "alertmanager/templates/*.tmpl") {
@@ -295,7 +298,7 @@ func startAlertmanager(t *testing.T, b *inbox) *process {
 type inbox struct {
 	URL   string
 	mu    sync.Mutex
-	pages map[string][]notice // by path
+	pages map[string][]message // by path
 	chats []chat
 }
 
@@ -307,7 +310,7 @@ type chat struct {
 
 func newInbox(t *testing.T) *inbox {
 	t.Helper()
-	b := &inbox{pages: map[string][]notice{}}
+	b := &inbox{pages: map[string][]message{}}
 	server := httptest.NewServer(b)
 	t.Cleanup(server.Close)
 	b.URL = server.URL
@@ -326,8 +329,21 @@ func (b *inbox) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	}
 	var m message
 	if json.NewDecoder(r.Body).Decode(&m) == nil {
-		b.pages[r.URL.Path] = append(b.pages[r.URL.Path], m.Alerts...)
+		b.pages[r.URL.Path] = append(b.pages[r.URL.Path], m)
 	}
+}
+
+// notices returns what came to path about an alert, with the lock held.
+func (b *inbox) notices(path, alert, id string) []notice {
+	var all []notice
+	for _, m := range b.pages[path] {
+		for _, n := range m.Alerts {
+			if n.Labels["alertname"] == alert && n.Labels["import_id"] == id {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
 }
 
 // paged returns the newest notice that came to path about an alert. Only that
@@ -335,19 +351,15 @@ func (b *inbox) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 func (b *inbox) paged(path, alert, id, status string) (notice, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var newest *notice
-	for i, n := range b.pages[path] {
-		if n.Labels["alertname"] == alert && n.Labels["import_id"] == id {
-			newest = &b.pages[path][i]
-		}
-	}
-	switch {
-	case newest == nil:
+	all := b.notices(path, alert, id)
+	if len(all) == 0 {
 		return notice{}, fmt.Errorf("no notice at %s", path)
-	case newest.Status != status:
+	}
+	newest := all[len(all)-1]
+	if newest.Status != status {
 		return notice{}, fmt.Errorf("the newest notice at %s says %s", path, newest.Status)
 	}
-	return *newest, nil
+	return newest, nil
 }
 
 // history returns the statuses that came to path about an alert, without
@@ -356,12 +368,39 @@ func (b *inbox) history(path, alert, id string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var all []string
-	for _, n := range b.pages[path] {
-		if n.Labels["alertname"] == alert && n.Labels["import_id"] == id && (len(all) == 0 || all[len(all)-1] != n.Status) {
-			all = append(all, n.Status)
+	for _, n := range b.notices(path, alert, id) {
+		all = append(all, n.Status)
+	}
+	return strings.Join(slices.Compact(all), " ")
+}
+
+// counts returns how many pages have told that something fires, by the path, the alert
+// and the server.
+func (b *inbox) counts() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts := map[string]int{}
+	for path, messages := range b.pages {
+		for _, m := range messages {
+			if m.Status == "firing" {
+				counts[strings.TrimSpace(path+" "+m.GroupLabels["alertname"]+" "+m.GroupLabels["server"])]++
+			}
 		}
 	}
-	return strings.Join(all, " ")
+	return counts
+}
+
+// titles returns the titles of the chats of a channel, and how often each came.
+func (b *inbox) titles(channel string) map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts := map[string]int{}
+	for _, c := range b.chats {
+		if c.Channel == channel && len(c.Attachments) == 1 {
+			counts[c.Attachments[0].Title]++
+		}
+	}
+	return counts
 }
 
 // chatted returns an error unless all texts came to a channel in one message.

@@ -77,7 +77,7 @@ func TestProbes(t *testing.T) {
 	answers(t, prometheus, "lakefs_import_poll_success"+labels(missing, "prod"), "0")
 	answers(t, prometheus, `up{job="lakefs-import-probes"}`, "1", "1", "1")
 	// An alert of a probed import carries the labels that the target was given.
-	answers(t, prometheus, fmt.Sprintf(`count(ALERTS{alertname="LakeFSImportFailed",alertstate="firing",severity="critical",server="dev",import_id=%q,team="ingest",instance=""})`, failed.ID), "1")
+	answers(t, prometheus, fmt.Sprintf(`count(ALERTS{alertname="LakeFSImportFailed",alertstate="firing",severity="warning",server="dev",import_id=%q,team="ingest",instance=""})`, failed.ID), "1")
 
 	// A poll that fails is no failed scrape.
 	prod.Inject(lakefstest.StatusOf(running), lakefstest.Fault{Status: 500})

@@ -2,5 +2,6 @@
 // `make generate` writes the files that it makes for those without jsonnet.
 (import 'config.libsonnet') +
 (import 'alerts.libsonnet') +
-(import 'rules.libsonnet') +
+(import 'alertmanager.libsonnet') +
+{ prometheusRules+:: { groups+: [] } } +  // what the alerts need is recorded beside them
 (import 'dashboards/dashboards.libsonnet')

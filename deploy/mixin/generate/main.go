@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/go-jsonnet"
 	"github.com/prometheus/common/model"
@@ -39,9 +40,10 @@ func run() error {
 
 // mixin is what mixins export.
 type mixin struct {
-	Alerts     ruleGroups                 `json:"alerts"`
-	Rules      ruleGroups                 `json:"rules"`
-	Dashboards map[string]json.RawMessage `json:"dashboards"`
+	Alerts       ruleGroups                 `json:"alerts"`
+	AlertTable   string                     `json:"alertTable"`
+	Alertmanager string                     `json:"alertmanager"`
+	Dashboards   map[string]json.RawMessage `json:"dashboards"`
 }
 
 type ruleGroups struct {
@@ -66,7 +68,7 @@ type rule struct {
 func render(deploy string) (map[string][]byte, error) {
 	path := filepath.Join(deploy, "mixin", "mixin.libsonnet")
 	text, err := jsonnet.MakeVM().EvaluateAnonymousSnippet("mixin", fmt.Sprintf(
-		`local mixin = import %q; {alerts: mixin.prometheusAlerts, rules: mixin.prometheusRules, dashboards: mixin.grafanaDashboards}`, path))
+		`local mixin = import %q; {alerts: mixin.prometheusAlerts, alertmanager: mixin.alertmanagerConfig, alertTable: mixin.alertTable, dashboards: mixin.grafanaDashboards}`, path))
 	if err != nil {
 		return nil, err
 	}
@@ -76,14 +78,15 @@ func render(deploy string) (map[string][]byte, error) {
 	if err := decoder.Decode(&m); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	files := map[string][]byte{}
-	for name, groups := range map[string]ruleGroups{"alerts.yml": m.Alerts, "recording.yml": m.Rules} {
-		content, err := marshal(groups)
-		if err != nil {
-			return nil, err
-		}
-		files[filepath.Join(deploy, "prometheus", "rules", name)] = content
-		files[filepath.Join(deploy, "helm", "files", "rules", name)] = content
+	files := map[string][]byte{filepath.Join(deploy, "alertmanager", "alertmanager.yml"): []byte(header + m.Alertmanager)}
+	rules, err := marshal(m.Alerts)
+	if err != nil {
+		return nil, err
+	}
+	files[filepath.Join(deploy, "prometheus", "rules", "alerts.yml")] = rules
+	files[filepath.Join(deploy, "helm", "files", "rules", "alerts.yml")] = rules
+	if files[filepath.Join(deploy, "prometheus", "runbook.md")], err = insert(filepath.Join(deploy, "prometheus", "runbook.md"), m.AlertTable); err != nil {
+		return nil, err
 	}
 	for name, dashboard := range m.Dashboards {
 		var content bytes.Buffer
@@ -95,6 +98,22 @@ func render(deploy string) (map[string][]byte, error) {
 		files[filepath.Join(deploy, "helm", "files", "dashboards", name)] = content.Bytes()
 	}
 	return files, nil
+}
+
+const begin, end = "<!-- make generate: -->\n", "<!-- end -->\n"
+
+// insert returns a file with the text between its markers replaced.
+func insert(path, text string) ([]byte, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	before, rest, found := strings.Cut(string(content), begin)
+	_, after, ended := strings.Cut(rest, end)
+	if !found || !ended {
+		return nil, fmt.Errorf("%s: the markers are missing", path)
+	}
+	return []byte(before + begin + text + end + after), nil
 }
 
 const header = "# Generated from deploy/mixin by make generate: change it there.\n\n"
