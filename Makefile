@@ -11,12 +11,14 @@ GOLANGCI_LINT_VERSION := v2.15.0
 GOLANGCI_LINT         := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)/golangci-lint
 HELM_VERSION          := v3.22.0
 HELM                  := $(TOOLS)/helm-$(HELM_VERSION)/helm
+PROMTOOL_VERSION      := v0.316.0
+PROMTOOL              := $(TOOLS)/promtool-$(PROMTOOL_VERSION)/promtool
 KUBERNETES_VERSION    := v1.34.4
 KUBERNETES            := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
 # The tests look for them there.
 export PATH := $(dir $(HELM)):$(KUBERNETES):$(PATH)
 
-.PHONY: build help run test e2e e2e-kubernetes generate fuzz lint bench bench-smoke release clean
+.PHONY: build help run test e2e e2e-kubernetes generate lint-alerts fuzz lint bench bench-smoke release clean
 build: ## build the program (what make does)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BINARY) .
 
@@ -27,7 +29,7 @@ help: ## list the targets
 # the same commit by the same Go. Wants GNU tar.
 PLATFORMS := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
 RELEASED  := LICENSE README.md CHANGELOG.md BENCHMARKS.md SECURITY.md config.example.yml docs \
-	deploy/alertmanager deploy/grafana deploy/lakefs deploy/pipelines deploy/prometheus deploy/systemd
+	deploy/alertmanager deploy/grafana deploy/lakefs deploy/mixin deploy/pipelines deploy/prometheus deploy/systemd
 release: BRANCH := HEAD
 release: REVISION := $(shell git rev-parse HEAD 2>/dev/null)
 release: export GOAMD64 := v1
@@ -105,6 +107,18 @@ $(KUBERNETES)/crds:
 # What deploy/mixin makes: rules and dashboards, for Prometheus, Grafana and the chart.
 generate: ## make rules and dashboards from deploy/mixin
 	cd deploy && go run ./mixin/generate
+
+# The rules on the promtool that is installed (Debian's is 2.42) and on that of
+# Prometheus 3.16: every case at every scrape interval, and what of it fails when an
+# expression or an inhibition is broken.
+lint-alerts: $(PROMTOOL) ## test the alerts at every scrape interval, on Prometheus 2 and 3
+	$(PROMTOOL) check rules --lint=all --lint-fatal deploy/prometheus/rules/*.yml
+	promtool check rules --lint=all --lint-fatal deploy/prometheus/rules/*.yml
+	cd deploy && go test -count=1 -timeout 30m -run '^(TestAlertMatrix|TestBrokenRules)$$' . -matrix
+
+# It takes three minutes, once, without what discovers targets in clouds.
+$(PROMTOOL):
+	GOBIN=$(dir $@) go install -tags remove_all_sd github.com/prometheus/prometheus/cmd/promtool@$(PROMTOOL_VERSION)
 
 # For the tests of the status page and of DynamoDB. npm is not needed for anything
 # else. Both at once: npm removes what it was not asked for.
