@@ -512,7 +512,7 @@ func TestServersAreChecked(t *testing.T) {
 	write(t, dir, "config.yml", "servers:\n"+serverYAML(t, dir, "good", good)+serverYAML(t, dir, "refused", refused)+
 		serverYAML(t, dir, "limited", limited)+serverYAML(t, dir, "gone", gone))
 	e := start(t, dir, nil)
-	for _, want := range []string{`msg="lakeFS refuses the access keys" server=refused `, `msg="lakeFS does not answer as it should" server=gone `} {
+	for _, want := range []string{`msg="lakeFS refuses the access keys" server=refused `, `msg="Cannot reach lakeFS" server=gone `} {
 		eventually(t, want, func() bool { return strings.Contains(e.stderr.String(), want) })
 	}
 	eventually(t, "all are asked", func() bool { return good.Stats().Requests == 1 && limited.Stats().Requests == 1 })

@@ -83,7 +83,7 @@ func checkServers(servers []collector.Server, logger log.Logger) {
 			case answer != nil && answer.Kind == lakefs.Unauthorized:
 				level.Warn(logger).Log("msg", "lakeFS refuses the access keys", "server", s.Name, "err", err)
 			default:
-				level.Warn(logger).Log("msg", "lakeFS does not answer as it should", "server", s.Name, "err", err)
+				level.Warn(logger).Log("msg", "Cannot reach lakeFS", "server", s.Name, "err", err)
 			}
 		}()
 	}
