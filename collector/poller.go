@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -76,6 +77,12 @@ type call struct {
 	answer  answer
 }
 
+// outdated reports whether c is done, and too old to be shared at the time now. A
+// clock that was set back must not make answers last.
+func (c *call) outdated(now time.Time) bool {
+	return c.done && (now.Before(c.answer.At) || now.Sub(c.answer.At) >= minPollInterval)
+}
+
 // lane is a queue of calls. Those that somebody waits for alone and those of
 // scrapes take turns, so that neither delays the other.
 type lane uint8
@@ -109,9 +116,8 @@ type poller struct {
 	settings    Server
 	ctx         context.Context // of all requests; done when the server is removed
 	cancel      context.CancelFunc
-	calls       map[Key]*call // in flight or queued, or done less than a second ago
-	finished    []*call       // in the order in which they ended
-	expiry      *time.Timer   // of the answers; nil if there are none
+	calls       map[Key]*call // in flight or queued, or done of late
+	sweeping    bool          // whether sweep will be called
 	queues      [lanes][]*call
 	next        lane
 	busy        [lanes]int // calls in flight, by lane
@@ -189,15 +195,19 @@ func (p *poller) join(l lane, refs []lakefs.Ref) *wait {
 	fresh, waiters := make([]call, n), make([]*wait, n) // one allocation each for all calls
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.expire()
-	if len(p.calls) == 0 {
+	if p.calls == nil {
 		p.calls = make(map[Key]*call, n)
 	}
+	if !p.sweeping {
+		p.sweeping = true
+		time.AfterFunc(minPollInterval, p.sweep)
+	}
+	now := p.now()
 	for i, ref := range refs {
 		key := Key{p.settings.Name, ref.Repository, ref.ID}
 		c := p.calls[key]
 		switch {
-		case c == nil:
+		case c == nil || c.outdated(now):
 			c = &fresh[i]
 			c.Key, c.branch, c.waiters = key, ref.Branch, waiters[i:i:i+1]
 			p.calls[key] = c
@@ -282,8 +292,6 @@ func (p *poller) end(c *call) {
 		}
 	}
 	c.waiters = nil
-	p.finished = append(p.finished, c)
-	p.expireLater()
 	var lerr *lakefs.Error
 	if errors.As(c.answer.err, &lerr) && lerr.Kind == lakefs.RateLimited {
 		p.pausedUntil = c.answer.At.Add(min(cmp.Or(lerr.RetryAfter, defaultPause), maxPause))
@@ -302,11 +310,14 @@ func (p *poller) dequeue() *call {
 		}
 		l := p.next
 		c := p.queues[l][0]
-		p.queues[l] = dropFirst(p.queues[l])
+		if p.queues[l] = p.queues[l][1:]; len(p.queues[l]) == 0 {
+			p.queues[l] = nil // and so its array
+		}
 		switch {
 		case c.started:
 		case len(c.waiters) == 0:
-			p.forget(c)
+			c.started = true // for the other lane
+			delete(p.calls, c.Key)
 		default:
 			c.lane = l
 			p.busy[l]++
@@ -322,51 +333,18 @@ func (p *poller) ready(l lane) bool {
 	return len(p.queues[l]) > 0 && p.busy[l] < max(1, p.settings.MaxConcurrentRequests-1)
 }
 
-// forget makes c known to nobody, with the lock held.
-func (p *poller) forget(c *call) {
-	if p.calls[c.Key] == c {
-		delete(p.calls, c.Key)
-	}
-	if len(p.calls) == 0 {
+// sweep drops the answers that are too old to be shared, again and again until
+// there are none.
+func (p *poller) sweep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	maps.DeleteFunc(p.calls, func(_ Key, c *call) bool { return c.outdated(now) })
+	if p.sweeping = len(p.calls) > 0 && p.ctx.Err() == nil; p.sweeping {
+		time.AfterFunc(minPollInterval, p.sweep)
+	} else {
 		p.calls = nil // a map does not shrink
 	}
-}
-
-// dropFirst returns calls without the first, and lets go of their memory.
-func dropFirst(calls []*call) []*call {
-	calls[0] = nil
-	if len(calls) == 1 {
-		return nil
-	}
-	return calls[1:]
-}
-
-// expire drops the answers that are too old to be shared, with the lock held.
-func (p *poller) expire() {
-	now := p.now()
-	for len(p.finished) > 0 {
-		c := p.finished[0]
-		// A clock that was set back must not make answers last.
-		if age := now.Sub(c.answer.At); age >= 0 && age < minPollInterval {
-			break
-		}
-		p.forget(c)
-		p.finished = dropFirst(p.finished)
-	}
-}
-
-// expireLater has answers dropped although nobody asks again, with the lock held.
-func (p *poller) expireLater() {
-	if len(p.finished) == 0 || p.expiry != nil || p.ctx.Err() != nil {
-		return
-	}
-	p.expiry = time.AfterFunc(minPollInterval, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.expiry = nil
-		p.expire()
-		p.expireLater()
-	})
 }
 
 // context returns a context for a request that begins at the time now, with the
