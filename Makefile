@@ -18,7 +18,7 @@ KUBERNETES            := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
 # The tests look for them there.
 export PATH := $(dir $(HELM)):$(KUBERNETES):$(PATH)
 
-.PHONY: build help run test e2e e2e-kubernetes generate lint-alerts fuzz lint bench bench-smoke release clean
+.PHONY: build help run test e2e e2e-kubernetes generate docs lint-alerts fuzz lint bench bench-smoke release clean
 build: ## build the program (what make does)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BINARY) .
 
@@ -107,6 +107,9 @@ $(KUBERNETES)/crds:
 # What deploy/mixin makes: rules and dashboards, for Prometheus, Grafana and the chart.
 generate: ## make rules and dashboards from deploy/mixin
 	cd deploy && go run ./mixin/generate
+
+docs: ## write anew what programs print in the documents
+	cd deploy && go test -run '^TestSamples$$' -count=1 . -update
 
 # The rules on the promtool that is installed (Debian's is 2.42) and on that of
 # Prometheus 3.16: every case at every scrape interval, and what of it fails when an

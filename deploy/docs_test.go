@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -142,5 +143,54 @@ func TestFlagsAreDocumented(t *testing.T) {
 	}
 	if diff := cmp.Diff(flags, documented); diff != "" {
 		t.Errorf("flags (-help +documented):\n%s", diff)
+	}
+}
+
+var (
+	sampleBlock = regexp.MustCompile("(?ms)^```console\n\\$ (.*?)\n(.*?)^```$")
+	varying     = regexp.MustCompile(`[0-9a-v]{20}|[0-9a-f]{64}|[0-9][0-9.,:TZ-]*| +`)
+)
+
+// unvaried returns the lines of a text without what varies, in order.
+func unvaried(text string) []string {
+	lines := strings.Split(varying.ReplaceAllString(text, " "), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+// What programs print in the documents is what they do print, with the demo, but for IDs,
+// numbers and spaces. -update writes it.
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"curl", "jq", "amtool"} {
+		need(t, program)
+	}
+	demo := start(t, buildExporter(t), "--demo", "--web.listen-address=127.0.0.1:0")
+	alertmanager := startAlertmanager(t, newInbox(t))
+	startPrometheus(t, demo.addr, alertmanager.addr)
+	addresses := strings.NewReplacer("localhost:10470", demo.addr, "localhost:9093", alertmanager.addr, "amtool ", need(t, "amtool")+" ")
+	samples := 0
+	for _, file := range documents(t) {
+		text := read(t, file)
+		for _, m := range sampleBlock.FindAllStringSubmatch(text, -1) {
+			samples++
+			command, want, got := m[1], m[2], ""
+			eventually(t, command, func() error {
+				out, err := exec.Command("bash", "-o", "pipefail", "-c", addresses.Replace(command)).CombinedOutput()
+				got = regexp.MustCompile(`(?m) +$`).ReplaceAllString(string(out), "")
+				enough := strings.Count(got, "\n") >= max(1, strings.Count(want, "\n"))
+				if diff := cmp.Diff(unvaried(want), unvaried(got)); err == nil && diff != "" && (!*update || !enough) {
+					return fmt.Errorf("%s (-want +got):\n%s", file, diff)
+				}
+				return err
+			})
+			if *update {
+				text = strings.Replace(text, command+"\n"+want, command+"\n"+got, 1)
+				write(t, file, text)
+			}
+		}
+	}
+	if samples < 3 {
+		t.Errorf("found only %d samples", samples)
 	}
 }
