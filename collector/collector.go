@@ -16,6 +16,7 @@ import (
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"lakefs_import_exporter/lakefs"
 )
@@ -23,6 +24,9 @@ import (
 // filesPatience is how long Apply waits for import files: a file system that
 // hangs must not keep a reload waiting.
 const filesPatience = time.Second
+
+// refreshTimeout bounds a poll of everything that is not a scrape.
+const refreshTimeout = 10 * time.Second
 
 // Options are what a Collector needs besides its Config.
 type Options struct {
@@ -89,6 +93,7 @@ type Collector struct {
 
 	applying  sync.Mutex
 	stopFiles context.CancelFunc // ends the watch of the files of the Config before
+	refreshes singleflight.Group
 
 	mu         sync.Mutex
 	servers    map[string]*server
@@ -297,17 +302,27 @@ func inTurns[T any](queues ...[]T) []T {
 // when a scrape has been answered.
 func (c *Collector) Save() { c.persist.notify() }
 
-// Recent returns how all imports stand, polled anew if the newest scrape is
-// older than maxAge.
-func (c *Collector) Recent(ctx context.Context, maxAge time.Duration) *Snapshot {
+// Refresh has everything polled if the newest scrape is older than maxAge. It
+// returns when that is done, or else when ctx is. All callers share one poll,
+// which goes on in the background.
+func (c *Collector) Refresh(ctx context.Context, maxAge time.Duration) {
 	c.mu.Lock()
 	age := c.opts.Now().Sub(c.scraped)
 	c.mu.Unlock()
-	if age < 0 || age > maxAge {
-		c.Poll(ctx)
-		defer c.Save()
+	if age >= 0 && age <= maxAge {
+		return
 	}
-	return c.Snapshot()
+	polled := c.refreshes.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
+		defer cancel()
+		c.Poll(ctx)
+		c.Save()
+		return nil, nil //nolint:nilnil // there is nothing to share
+	})
+	select {
+	case <-polled:
+	case <-ctx.Done():
+	}
 }
 
 // Import polls one import, unless it was polled less than a second ago or has

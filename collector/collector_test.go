@@ -272,7 +272,8 @@ func TestMoveFromConfigToFile(t *testing.T) {
 	imports := w.cfg.Imports
 	w.cfg.Imports = nil
 	w.withFiles(fileSet(imports...))
-	allSucceed(t, w.collector.Recent(t.Context(), 5*time.Second))
+	w.collector.Refresh(t.Context(), 5*time.Second)
+	allSucceed(t, w.collector.Snapshot())
 	w.after(time.Minute)
 	after := w.after(time.Second).Imports[0]
 	equal(t, "what is known", before.Observation, after.Observation)

@@ -494,7 +494,7 @@ func TestStorageBlocks(t *testing.T) {
 			t.Errorf("got %s", v.State)
 		}
 		w.get(key)
-		w.collector.Recent(context.Background(), 0)
+		w.collector.Refresh(context.Background(), 0)
 		w.collector.Save()
 	}
 	ctx, cancel := context.WithCancel(context.Background())

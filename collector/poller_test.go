@@ -206,7 +206,10 @@ func TestHangUp(t *testing.T) {
 		t.Errorf("log: %q", got)
 	}
 	// The page does not take it for news: it waits with the other scrape.
-	page := wait(func(ctx context.Context) *collector.Snapshot { return w.collector.Recent(ctx, 10*time.Second) })
+	page := wait(func(ctx context.Context) *collector.Snapshot {
+		w.collector.Refresh(ctx, 10*time.Second)
+		return w.collector.Snapshot()
+	})
 	g.release()
 	for _, s := range []*collector.Snapshot{<-other, <-page} {
 		everyImport(t, s, "a status of now", func(v *collector.ImportView) bool { return v.StatusAt.Equal(w.Now()) })
@@ -216,11 +219,11 @@ func TestHangUp(t *testing.T) {
 	}
 }
 
-func TestRecent(t *testing.T) {
+func TestRefresh(t *testing.T) {
 	w := newWorld(t)
 	w.watchMany(1, import50k)
 	for _, want := range []int{1, 1, 1, 2} { // after 0, 2, 4 and 6 seconds
-		w.collector.Recent(context.Background(), 5*time.Second)
+		w.collector.Refresh(context.Background(), 5*time.Second)
 		if got := w.lakeFS.Stats().StatusRequests; got != want {
 			t.Errorf("%d polls, want %d", got, want)
 		}

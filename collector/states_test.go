@@ -159,7 +159,8 @@ func TestStates(t *testing.T) {
 			w := newWorld(t)
 			tc.play(w)
 			// Nothing is polled anew for what is served now.
-			snapshot := w.collector.Recent(context.Background(), time.Hour)
+			w.collector.Refresh(context.Background(), time.Hour)
+			snapshot := w.collector.Snapshot()
 			if got := snapshot.Imports[0].State; got != tc.state {
 				t.Errorf("state: got %s, want %s", got, tc.state)
 			}

@@ -12,7 +12,6 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
-	"golang.org/x/sync/singleflight"
 
 	"lakefs_import_exporter/collector"
 )
@@ -22,8 +21,6 @@ const (
 	refreshInterval = 5 * time.Second
 	// maxSnapshotAge is how old what the page shows may be.
 	maxSnapshotAge = 5 * time.Second
-	// pollTimeout bounds a poll of all imports for the page.
-	pollTimeout = 10 * time.Second
 	// pollWait is how long a request waits for that poll before it is answered
 	// with the last known values: while lakeFS is slow, people still see a page.
 	pollWait = time.Second
@@ -52,7 +49,6 @@ type Page struct {
 	assets   string // their version
 	// refresh and wait are refreshInterval and pollWait, except in tests.
 	refresh, wait time.Duration
-	polls         singleflight.Group
 }
 
 // New returns the status page. The error is that of a broken build.
@@ -114,23 +110,10 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, late bool) {
 }
 
 // poll has everything polled that was not of late. It returns true if lakeFS is
-// slow: what is known so far is to be shown then. All requests share one poll,
-// which goes on in the background.
+// slow: what is known so far is to be shown then.
 func (p *Page) poll(ctx context.Context) (late bool) {
-	polled := p.polls.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), pollTimeout)
-		defer cancel()
-		p.opts.Collector.Recent(ctx, maxSnapshotAge)
-		return nil, nil //nolint:nilnil // there is nothing to share
-	})
-	wait := time.NewTimer(p.wait)
-	defer wait.Stop()
-	select {
-	case <-polled:
-		return false
-	case <-wait.C:
-		return true
-	case <-ctx.Done():
-		return true
-	}
+	ctx, cancel := context.WithTimeout(ctx, p.wait)
+	defer cancel()
+	p.opts.Collector.Refresh(ctx, maxSnapshotAge)
+	return ctx.Err() != nil
 }

@@ -39,29 +39,13 @@ func (h *handler) listImports(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	suspendWriteTimeout(w)
-	h.refresh(r.Context())
+	h.Collector.Refresh(r.Context(), maxSnapshotAge)
 	if r.Context().Err() != nil {
 		return // the client hung up
 	}
 	h.answers.share(w, r, func(w http.ResponseWriter, _ *http.Request) {
 		h.writeJSON(w, http.StatusOK, newListJSON(h.Collector.Snapshot(), selected))
 	})
-}
-
-// refresh has everything polled that was not of late. It returns when that is
-// done, or else when ctx is. All requests share one poll, which goes on in the
-// background.
-func (h *handler) refresh(ctx context.Context) {
-	polled := h.polls.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), defaultTimeout)
-		defer cancel()
-		h.Collector.Recent(ctx, maxSnapshotAge)
-		return nil, nil //nolint:nilnil // there is nothing to share
-	})
-	select {
-	case <-polled:
-	case <-ctx.Done():
-	}
 }
 
 // target is the import that a request names.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/singleflight"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/page"
@@ -49,8 +48,7 @@ type handler struct {
 	Options
 	errors  *prometheus.CounterVec
 	answers *answers
-	polls   singleflight.Group // for lists
-	imports atomic.Int64       // of the newest scrape
+	imports atomic.Int64 // of the newest scrape
 }
 
 // telemetryPathPattern permits no part that is empty or begins with a dot.
