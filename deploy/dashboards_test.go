@@ -312,8 +312,10 @@ func TestDashboardNeedsAPerson(t *testing.T) {
 		"  - {repository: overdue-repo, server: prod, max_import_age: 30m}\n"+
 		"  - {repository: never-repo, server: prod, max_import_age: 30m}\n"+
 		"  - {repository: mispelt-repo, server: prod, max_import_age: 30m}\n")
-	exporter := start(t, buildExporter(t), "--config.file="+config, "--web.listen-address=127.0.0.1:0")
-	prometheus := startPrometheus(t, exporter.addr, "127.0.0.1:9")
+	// Two exporters watch the same imports, which count once.
+	one := start(t, buildExporter(t), "--config.file="+config, "--web.listen-address=127.0.0.1:0")
+	other := start(t, buildExporter(t), "--config.file="+config, "--web.listen-address=127.0.0.1:0")
+	prometheus := startPrometheus(t, one.addr+", "+other.addr, "127.0.0.1:9")
 	shows := func(panel string, target int, row func(labels map[string]string, value string) string, want ...string) {
 		t.Helper()
 		query := d.query(t, d.panel(t, panel).Targets[target].Expr)
@@ -339,6 +341,9 @@ func TestDashboardNeedsAPerson(t *testing.T) {
 		"09 not_found stalled-repo/main lakefsimportnotfound",
 	)
 	shows("Failures by reason", 0, func(l map[string]string, value string) string { return l["reason"] + " " + value }, "source_not_found 200")
+	state := func(l map[string]string, value string) string { return l["state"] + " " + value }
+	shows("Imports by state", 2, state, "failed 201")
+	shows("Imports by state over time", 0, state, "canceled 0", "failed 201", "hung 1", "lost 0", "not_found 1", "running 1", "stalled 1", "succeeded 1", "unknown 2")
 	shows("lakeFS servers", 0, func(l map[string]string, value string) string { return value + " " + l["server"] }, "0 dead", "1 locked", "2 prod")
 }
 

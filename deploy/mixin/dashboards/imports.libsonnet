@@ -181,8 +181,8 @@ function(config)
   local red = 'red', orange = 'orange', yellow = 'yellow', green = 'green', blue = 'blue', grey = 'text';
   local colors = {
     stalled: red,
-    lost: 'dark-red',
-    overdue: 'semi-dark-red',
+    lost: 'semi-dark-red',
+    overdue: red,
     failed: orange,
     hung: 'dark-orange',
     overrunning: 'light-orange',
@@ -251,7 +251,7 @@ function(config)
           name: 'Value',
           title: 'Since',
           properties: {
-            'custom.width': 115,
+            'custom.width': 135,
             unit: 'dateTimeFromNow',
             mappings: g.mappings({ '0': { text: '–' } }),
           },
@@ -383,7 +383,7 @@ function(config)
         { name: 'Value #objects', title: 'Objects', properties: { 'custom.width': 80 } },
         { name: 'Value #speed', title: 'Objects/s', properties: { decimals: 0, 'custom.width': 80 } },
         { name: 'Value #remaining', title: 'Remaining', properties: { unit: 's', decimals: 1, 'custom.width': 95 } },
-        { name: 'Value #started', title: 'Started', properties: { unit: 'dateTimeFromNow', 'custom.width': 115 } },
+        { name: 'Value #started', title: 'Started', properties: { unit: 'dateTimeFromNow', 'custom.width': 130 } },
       ],
       { field: 'Value #objects', desc: true },
     ),
@@ -479,7 +479,7 @@ function(config)
       [
         { name: 'server', title: 'Server', properties: { 'custom.width': 80 } },
         { name: 'repository', title: 'Repository' },
-        { name: 'Value #newest', title: 'Newest', properties: { unit: 'dateTimeFromNow', 'custom.width': 115 } },
+        { name: 'Value #newest', title: 'Newest', properties: { unit: 'dateTimeFromNow', 'custom.width': 130 } },
         {
           name: 'Value #age',
           title: 'Age / max',
