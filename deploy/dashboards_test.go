@@ -365,3 +365,25 @@ func table(prometheus *process, query string, row func(labels map[string]string,
 	slices.Sort(rows)
 	return rows, err
 }
+
+// What to do is said for every alert in the list, and links to its section.
+func TestDashboardRunbookLinks(t *testing.T) {
+	text := read(t, runbook)
+	d := readDashboard(t)
+	listed := regexp.MustCompile(`"(lakefsimport[a-z]+)", "", ""`).FindAllStringSubmatch(d.panel(t, "Needs a person").Targets[0].Expr, -1)
+	if len(listed) == 0 {
+		t.Fatal("no alerts are listed")
+	}
+	headings := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (\w+)$`).FindAllStringSubmatch(text, -1) {
+		headings[strings.ToLower(m[1])] = true
+	}
+	for _, m := range listed {
+		if !headings[m[1]] {
+			t.Errorf("the runbook has no section %s", m[1])
+		}
+		if !strings.Contains(read(t, dashboardFile), fmt.Sprintf("%q: {", m[1])) {
+			t.Errorf("nothing is said to do about %s", m[1])
+		}
+	}
+}

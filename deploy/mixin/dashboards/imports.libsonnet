@@ -24,8 +24,9 @@ function(config)
   local inState(state) = imports('lakefs_import_state', ['state="%s"' % state]);
 
   // What identifies them.
-  local target = cluster + ', job, instance';
-  local server = cluster + ', server';
+  local scope = std.join(', ', config.scopeLabels);
+  local target = scope + ', job, instance';
+  local server = scope + ', server';
   local repository = server + ', repository';
   local branch = repository + ', branch';
   local key = repository + ', import_id';
@@ -194,7 +195,7 @@ function(config)
     succeeded: green,
   };
   local states = ['stalled', 'lost', 'failed', 'hung', 'not_found', 'unknown', 'running', 'canceled', 'succeeded'];
-  local page(query) = { title: "Open on the exporter's page", url: '${page}?' + query, targetBlank: true };
+  local page(query) = { title: "Open on the exporter's page", url: '${page}/imports?' + query, targetBlank: true };
   local unknown = { type: 'special', options: { match: 'null', result: { text: '–', color: grey } } };
   local coloredText(values) = {
     mappings: g.mappings(values) + [unknown],
@@ -608,7 +609,7 @@ function(config)
     ]),
   ];
 
-  local pageURL = if config.pageURL != '' then config.pageURL else 'http://localhost:10470/imports';
+  local pageURL = if config.pageURL != '' then config.pageURL else 'http://localhost:10470';
   local single = { multi: false, current: { selected: true, text: 'All', value: '$__all' } };
   local variables = [
     {
@@ -633,7 +634,7 @@ function(config)
       type: 'textbox',
       name: 'page',
       label: 'Page',
-      description: 'Where your browser reaches the status page of the exporter, for links.',
+      description: 'Where your browser reaches the exporter, for links to its page.',
       query: pageURL,
       current: { selected: true, text: pageURL, value: pageURL },
       hide: 2,  // there is no room for it
@@ -655,7 +656,7 @@ function(config)
     timezone: '',
     templating: { list: variables },
     links: [
-      { type: 'link', title: "Exporter's page", url: '${page}', icon: 'external link', targetBlank: true, includeVars: false, keepTime: false, asDropdown: false, tags: [], tooltip: '' },
+      { type: 'link', title: "Exporter's page", url: '${page}/imports', icon: 'external link', targetBlank: true, includeVars: false, keepTime: false, asDropdown: false, tags: [], tooltip: '' },
       { type: 'link', title: 'Runbook', url: std.split(config.runbookURL, '#')[0], icon: 'doc', targetBlank: true, includeVars: false, keepTime: false, asDropdown: false, tags: [], tooltip: '' },
     ],
     annotations: {
