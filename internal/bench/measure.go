@@ -88,13 +88,22 @@ func (b *bench) started(p *process.Process, err error) (*process.Process, error)
 	return p, err
 }
 
-// watch starts a stand-in for lakeFS and an exporter that watches n imports of it.
+// watch starts a stand-in for lakeFS and an exporter, and waits until that watches
+// n imports: it may still read their files when it is ready.
 func (b *bench) watch(n, maxRequests int, standIn ...string) (lakeFS, exporter *process.Process, err error) {
 	lakeFS, err = b.started(process.StartChild(append([]string{"-lakefs"}, standIn...)...))
 	if err != nil {
 		return nil, nil, err
 	}
 	exporter, err = b.started(startExporter(b.binary, lakeFS.URL, n, maxRequests))
+	for watched := 0; err == nil && watched < n; rest() {
+		a, failed := scrape(exporter, asPrometheus)
+		if failed != nil {
+			return nil, nil, failed
+		}
+		sums, failed := a.sums()
+		watched, err = int(sums["lakefs_import_exporter_imports"].value), failed
+	}
 	return lakeFS, exporter, err
 }
 
