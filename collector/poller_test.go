@@ -511,7 +511,7 @@ func TestMemoryOfProbes(t *testing.T) {
 		if got := inMemory(); got != probes { // the clock of the test stands still
 			t.Errorf("%d of %d probes are shared for a second", got, probes)
 		}
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second)
 		if got := inMemory(); got > 1 {
 			t.Errorf("%d probes are still in memory", got)
 		}
