@@ -311,7 +311,7 @@ func TestDashboardNeedsAPerson(t *testing.T) {
 		"repositories:\n"+
 		"  - {repository: overdue-repo, server: prod, max_import_age: 30m}\n"+
 		"  - {repository: never-repo, server: prod, max_import_age: 30m}\n"+
-		"  - {repository: mispelt-repo, server: prod, max_import_age: 30m}\n")
+		"  - {repository: misspelt-repo, server: prod, max_import_age: 30m}\n")
 	// Two exporters watch the same imports, which count once.
 	one := start(t, buildExporter(t), "--config.file="+config, "--web.listen-address=127.0.0.1:0")
 	other := start(t, buildExporter(t), "--config.file="+config, "--web.listen-address=127.0.0.1:0")
@@ -337,7 +337,7 @@ func TestDashboardNeedsAPerson(t *testing.T) {
 		"05 hung hung-repo/main lakefsimportnotprogressing",
 		"06 overrunning long-repo/main lakefsimportoverrunning",
 		"07 not polled unpolled-repo/main lakefsimportpollfailing",
-		"08 not polled mispelt-repo lakefsimportpollfailing",
+		"08 not polled misspelt-repo lakefsimportpollfailing",
 		"09 not_found stalled-repo/main lakefsimportnotfound",
 	)
 	shows("Failures by reason", 0, func(l map[string]string, value string) string { return l["reason"] + " " + value }, "source_not_found 200")

@@ -31,16 +31,16 @@ local panel(type, title, description, grid, targets) = {
     local names = [column.name for column in columns],
     transformations: (if std.length(targets) > 1 then [{ id: 'merge', options: {} }] else []) +
                      (if sort != null then [{ id: 'sortBy', options: { fields: {}, sort: [sort] } }] else []) + [
-                       { id: 'filterFieldsByName', options: { include: { names: names } } },
-                       {
-                         id: 'organize',
-                         options: {
-                           excludeByName: {},
-                           indexByName: { [names[i]]: i for i in std.range(0, std.length(names) - 1) },
-                           renameByName: { [column.name]: column.title for column in columns },
-                         },
-                       },
-                     ],
+      { id: 'filterFieldsByName', options: { include: { names: names } } },
+      {
+        id: 'organize',
+        options: {
+          excludeByName: {},
+          indexByName: { [names[i]]: i for i in std.range(0, std.length(names) - 1) },
+          renameByName: { [column.name]: column.title for column in columns },
+        },
+      },
+    ],
     fieldConfig: {
       defaults: { unit: 'short', custom: { align: 'left', cellOptions: { type: 'auto' }, filterable: false, minWidth: 40 }, noValue: '–' },
       overrides: [
