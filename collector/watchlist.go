@@ -24,9 +24,10 @@ type watchlist struct {
 	durable   bool          // whether there is a Store
 
 	mu      sync.Mutex
-	entries map[Key]*entry // of imports that are watched, or that were and are remembered
-	sorted  []*entry       // those that are watched, by Key; nil if it has to be made anew
-	ended   []Observed     // imports whose end is to be logged
+	entries map[Key]*entry       // of imports that are watched, or that were and are remembered
+	sorted  []*entry             // those that are watched, by Key; nil if it has to be made anew
+	ended   []Observed           // imports whose end is to be logged
+	scraped map[string]time.Time // when the newest scrape began, by server
 
 	registered int // imports that the API wants
 	labelBytes int // of these
@@ -323,28 +324,29 @@ func (w *watchlist) hasServer(name string) bool {
 	return slices.ContainsFunc(w.watched(), func(e *entry) bool { return e.Server == name })
 }
 
-// due returns which of a server's imports need a poll: those that
-// were not polled for the longest time first, and of those never polled the
-// newest. The backlog are discovered ones of which nothing is known yet.
+// due returns which of a server's imports a scrape has to poll. Those that the
+// one before did not reach are first: not polled for the longest time, or if they
+// never were, the newest. The backlog are discovered ones of which nothing is
+// known yet.
 func (w *watchlist) due(server string) (known, backlog []lakefs.Ref) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	due := make([]*entry, 0, len(w.watched()))
+	before := w.scraped[server]
+	w.scraped[server] = w.now()
+	var overdue, others []*entry
 	for _, e := range w.watched() {
-		if e.Server == server && !e.seen.Confirmed {
-			due = append(due, e)
+		switch {
+		case e.Server != server || e.seen.Confirmed:
+		case e.at.Before(before) || e.at.IsZero():
+			overdue = append(overdue, e)
+		default:
+			others = append(others, e)
 		}
 	}
-	slices.SortFunc(due, func(a, b *entry) int {
-		switch c := a.at.Compare(b.at); {
-		case c != 0:
-			return c
-		case a.at.IsZero():
-			return cmp.Compare(b.ID, a.ID) // xids
-		default:
-			return compareKeys(a.Key, b.Key)
-		}
+	slices.SortFunc(overdue, func(a, b *entry) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(b.ID, a.ID)) // xids
 	})
+	due := slices.Concat(overdue, others)
 	known = make([]lakefs.Ref, 0, len(due))
 	for _, e := range due {
 		if e.origin == wantedByDiscovery && !e.seen.Seen() {
