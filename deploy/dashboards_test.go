@@ -330,21 +330,36 @@ func TestDashboardNeedsAPerson(t *testing.T) {
 	shows("Needs a person", 0, func(l map[string]string, _ string) string {
 		return strings.Join([]string{l["rank"], l["state"], l["place"], l["alert"]}, " ")
 	},
-		"00 stalled stalled-repo/main lakefsimportstalled",
-		"02 overdue overdue-repo lakefsimportoverdue",
-		"03 overdue never-repo lakefsimportoverdue",
-		"04 failed failed-repo/b199 lakefsimportfailed",
-		"05 hung hung-repo/main lakefsimportnotprogressing",
-		"06 overrunning long-repo/main lakefsimportoverrunning",
-		"07 not polled unpolled-repo/main lakefsimportpollfailing",
-		"08 not polled misspelt-repo lakefsimportpollfailing",
-		"09 not_found stalled-repo/main lakefsimportnotfound",
+		"01 stalled stalled-repo/main lakefsimportstalled",
+		"03 overdue overdue-repo lakefsimportoverdue",
+		"04 overdue never-repo lakefsimportoverdue",
+		"05 failed failed-repo/b199 lakefsimportfailed",
+		"06 hung hung-repo/main lakefsimportnotprogressing",
+		"07 overrunning long-repo/main lakefsimportoverrunning",
+		"08 not polled unpolled-repo/main lakefsimportpollfailing",
+		"09 not polled misspelt-repo lakefsimportpollfailing",
+		"10 not_found stalled-repo/main lakefsimportnotfound",
 	)
 	shows("Failures by reason", 0, func(l map[string]string, value string) string { return l["reason"] + " " + value }, "source_not_found 200")
 	state := func(l map[string]string, value string) string { return l["state"] + " " + value }
 	shows("Imports by state", 2, state, "failed 201")
 	shows("Imports by state over time", 0, state, "canceled 0", "failed 201", "hung 1", "lost 0", "not_found 1", "running 1", "stalled 1", "succeeded 1", "unknown 2")
 	shows("lakeFS servers", 0, func(l map[string]string, value string) string { return value + " " + l["server"] }, "0 dead", "1 locked", "2 prod")
+}
+
+// An empty list means that all is well, so it is not empty without an exporter.
+func TestDashboardWithoutExporter(t *testing.T) {
+	need(t, "prometheus")
+	d := readDashboard(t)
+	prometheus := startPrometheus(t, "127.0.0.1:9", "127.0.0.1:9")
+	query := d.query(t, d.panel(t, "Needs a person").Targets[0].Expr)
+	eventually(t, "no exporter", func() error {
+		got, err := table(prometheus, query, func(l map[string]string, _ string) string { return l["state"] + " " + l["alert"] })
+		if err == nil && !slices.Equal(got, []string{"no exporter lakefsimportexporterdown"}) {
+			err = fmt.Errorf("got %q", got)
+		}
+		return err
+	})
 }
 
 // table returns the rows that a query is answered with, sorted.

@@ -26,6 +26,13 @@ function(q)
   local notRunning = 'unless on (%s) %s > 0' % [q.repository, q.repositories('lakefs_imports', ['state="running"'])];
   local causes = [
     {
+      // Else an empty list would look as if all were well.
+      state: 'no exporter',
+      alert: 'LakeFSImportExporterDown',
+      why: 'Prometheus has no data of an exporter, so nothing is known',
+      since: '0 * absent(%s)' % q.exporters('lakefs_import_exporter_build_info'),
+    },
+    {
       state: 'stalled',
       alert: 'LakeFSImportStalled',
       why: 'No heartbeat: the lakeFS process that ran it has most likely died',
@@ -119,6 +126,7 @@ function(q)
   );
   local needsPerson = '1000 * ' + q.place('(' + std.join('\nor\n', std.mapWithIndex(function(i, _) cause(i), causes)) + ')');
   local todo = {
+    lakefsimportexporterdown: 'Check the exporter',
     lakefsimportstalled: 'Check branch, restart it',
     lakefsimportlost: 'Check branch',
     lakefsimportoverdue: 'Check its schedule',

@@ -66,7 +66,7 @@ function(config, q, causes)
         },
       ],
       { field: 'rank' },
-    ),
+    ) { fieldConfig+: { defaults+: { noValue: 'Nothing needs a person' } } },
     g.table(
       'lakeFS servers',
       'down: the newest scrape got no answer. unauthorized: it refuses the keys. Clock skew is that of lakeFS against the exporter. Discovery is failing when no refresh has succeeded for 10 minutes, and dropping when there are more imports than max_imports.',

@@ -16,6 +16,7 @@ local g = import 'grafana.libsonnet';
   states: ['stalled', 'lost', 'failed', 'hung', 'not_found', 'unknown', 'running', 'canceled', 'succeeded'],
 
   colors: {
+    'no exporter': look.red,
     stalled: look.red,
     lost: 'semi-dark-red',
     overdue: look.red,
