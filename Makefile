@@ -13,42 +13,40 @@ HELM_VERSION          := v3.22.0
 HELM                  := $(TOOLS)/helm-$(HELM_VERSION)/helm
 PROMTOOL_VERSION      := v0.316.0
 PROMTOOL              := $(TOOLS)/promtool-$(PROMTOOL_VERSION)/promtool
+NFPM_VERSION          := v2.43.4
+NFPM                  := $(TOOLS)/nfpm-$(NFPM_VERSION)/nfpm
+CYCLONEDX_VERSION     := v1.10.0
+CYCLONEDX             := $(TOOLS)/cyclonedx-gomod-$(CYCLONEDX_VERSION)/cyclonedx-gomod
+DEBIAN                := $(TOOLS)/debian-bookworm.tar
 KUBERNETES_VERSION    := v1.34.4
 KUBERNETES            := $(TOOLS)/kubernetes-$(KUBERNETES_VERSION)
 # The tests look for them there.
 export PATH := $(dir $(HELM)):$(KUBERNETES):$(PATH)
 
-.PHONY: build help run test e2e e2e-kubernetes generate docs lint-alerts fuzz lint bench bench-smoke release clean
+.PHONY: build help run test e2e e2e-kubernetes generate docs lint-alerts fuzz lint bench bench-smoke release chart module clean
 build: ## build the program (what make does)
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $(BINARY) .
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1 \2/p' $(MAKEFILE_LIST) | while read -r target what; do printf '%-15s %s\n' "$$target" "$$what"; done
 
-# What a release consists of, in dist/: the same bytes wherever it is made, from
-# the same commit by the same Go. Wants GNU tar.
-PLATFORMS := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
-RELEASED  := LICENSE README.md CHANGELOG.md BENCHMARKS.md SECURITY.md config.example.yml docs \
-	deploy/alertmanager deploy/grafana deploy/lakefs deploy/mixin deploy/pipelines deploy/prometheus deploy/systemd
-release: BRANCH := HEAD
-release: REVISION := $(shell git rev-parse HEAD 2>/dev/null)
-release: export GOAMD64 := v1
-release: export GOARM64 := v8.0
-release: export GOEXPERIMENT :=
-release: export GOFIPS140 := off
-release: export GOFLAGS :=
-release: ## make archives and checksums for all platforms, in dist/
-	@test -z "$$(git status --porcelain)" || { echo "release: there are changes that are not committed" >&2; exit 1; }
-	rm -rf dist
-	for platform in $(PLATFORMS); do \
-		name=$(BINARY)-$(VERSION).$$platform && mkdir -p dist/$$name && \
-		GOOS=$${platform%-*} GOARCH=$${platform#*-} $(MAKE) build BINARY=dist/$$name/$(BINARY) VERSION=$(VERSION) REVISION=$(REVISION) BRANCH=$(BRANCH) && \
-		git archive HEAD $(RELEASED) | tar -x -C dist/$$name && \
-		tar --sort=name --mtime=@$$(git log -1 --format=%ct) --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
-			-C dist -c $$name | gzip -n >dist/$$name.tar.gz && \
-		rm -r dist/$$name || exit; \
-	done
-	cd dist && sha256sum *.tar.gz >SHA256SUMS
+PLATFORMS  := linux-amd64 linux-arm64 linux-armv7 darwin-amd64 darwin-arm64 windows-amd64
+MAINTAINER ?= lakefs_import_exporter <lakefs_import_exporter@users.noreply.github.com>
+release: $(NFPM) $(CYCLONEDX) ## make archives, packages, bill of materials and checksums, in dist/
+	VERSION='$(VERSION)' MAINTAINER='$(MAINTAINER)' NFPM=$(NFPM) CYCLONEDX=$(CYCLONEDX) deploy/package/release.sh $(PLATFORMS)
+
+# The chart of a release, in dist/, with where its image and its source are.
+IMAGE      ?= lakefs_import_exporter
+SOURCE_URL ?=
+chart: $(HELM) ## package the Helm chart, in dist/
+	VERSION='$(VERSION)' IMAGE='$(IMAGE)' SOURCE_URL='$(SOURCE_URL)' deploy/package/chart.sh
+
+# Once the repository has a home: the path by which "go install" finds it.
+MODULE ?=
+module: ## rename the Go module to MODULE=github.com/...
+	@test -n '$(MODULE)' || { echo 'module: set MODULE=github.com/OWNER/lakefs_import_exporter' >&2; exit 1; }
+	old=$$(go list -m) && git ls-files '*.go' go.mod deploy/go.mod deploy/kubernetes/go.mod .golangci.yml | \
+		xargs sed -i -E "s,(^module |[ \"\t(=])$$old(/|\"| |$$),\1$(MODULE)\2,g"
 
 run: build ## build the program and run its demo
 	./$(BINARY) --demo
@@ -69,20 +67,31 @@ NEEDED := prometheus=prometheus promtool=prometheus \
 # The status page in a browser, discovery from real databases, memory under attack, and
 # what is shipped in deploy/ in the programs that it is for. deploy/ is a module of its
 # own, so that nothing that only its tests import is among what the exporter depends on.
-e2e: npm-tools $(HELM) $(KUBERNETES)/kube-apiserver $(KUBERNETES)/crds ## test with real browsers, databases, Prometheus, Kubernetes, ...
+e2e: npm-tools $(HELM) $(NFPM) $(CYCLONEDX) $(DEBIAN) $(KUBERNETES)/kube-apiserver $(KUBERNETES)/crds ## test with real browsers, databases, Prometheus, Kubernetes, ...
 	@for need in $(NEEDED); do \
 		command -v $${need%=*} >/dev/null || \
 		echo "SKIPPED: what needs $${need%=*}, which is not there (Debian: apt-get install $${need#*=})"; \
 	done
 	go test -tags e2e -race -shuffle=on -count=1 -timeout 15m ./internal/page ./internal/discovery
 	go test -tags e2e -run 'TestMemoryUnderAttack|TestBehindNginx' -count=1 -timeout 15m .
-	cd deploy && go test -race -shuffle=on -count=1 -timeout 15m ./...
+	cd deploy && go test -race -shuffle=on -count=1 -timeout 25m ./...
 
 # The chart on a node that runs pods, in namespaces of its own, as root: not a part of
 # CI. Wants what Debian has in busybox-static containerd containernetworking-plugins
 # etcd-server iproute2 iptables procps prometheus, and what CI installs for podman.
 e2e-kubernetes: $(HELM) $(KUBERNETES)/crds $(addprefix $(KUBERNETES)/kube,-apiserver -controller-manager -scheduler let -proxy) ## test the chart on a whole Kubernetes node
 	cd deploy && go test -tags node -run '^TestNode$$' -count=1 -timeout 15m -v .
+
+# A Debian with systemd, for the tests of the package.
+$(DEBIAN):
+	dir=$$(mktemp -d) && debootstrap --variant=minbase --include=systemd bookworm $$dir http://deb.debian.org/debian >/dev/null && \
+		mkdir -p $(TOOLS) && tar -C $$dir -cf $@.new . && rm -rf $$dir && mv $@.new $@
+
+$(NFPM):
+	GOBIN=$(dir $@) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM_VERSION)
+
+$(CYCLONEDX):
+	GOBIN=$(dir $@) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@$(CYCLONEDX_VERSION)
 
 # Kubernetes' API server for the tests of the chart. It takes ten minutes on two
 # cores, once.
