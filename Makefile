@@ -84,7 +84,7 @@ e2e-kubernetes: $(HELM) $(KUBERNETES)/crds $(addprefix $(KUBERNETES)/kube,-apise
 
 # A Debian with systemd, for the tests of the package.
 $(DEBIAN):
-	dir=$$(mktemp -d) && debootstrap --variant=minbase --include=systemd bookworm $$dir http://deb.debian.org/debian >/dev/null && \
+	dir=$$(mktemp -d) && debootstrap --variant=minbase --include=systemd bookworm $$dir >/dev/null && \
 		mkdir -p $(TOOLS) && tar -C $$dir -cf $@.new . && rm -rf $$dir && mv $@.new $@
 
 $(NFPM):
