@@ -387,7 +387,7 @@ func TestChartShipsTheFiles(t *testing.T) {
 		var rules struct {
 			Groups []map[string]any
 		}
-		content := strings.ReplaceAll(read(t, file), "runbook_url: ", "runbook_url: https://wiki.example.com/lakefs/")
+		content := strings.ReplaceAll(read(t, file), "runbook_url: https://lakefs-import-exporter.example.com/runbook#", "runbook_url: https://wiki.example.com/lakefs#")
 		if err := yaml.Unmarshal([]byte(content), &rules); err != nil {
 			t.Fatal(err)
 		}
@@ -830,6 +830,23 @@ func TestChartProbes(t *testing.T) {
 	}
 }
 
+// Where the exporter is behind a path, kubelet, Prometheus and helm test ask there.
+func TestChartExternalURL(t *testing.T) {
+	r := template(t, "--set=externalUrl=https://tools.example.com/{{ .Release.Name }}/")
+	pod, _ := r.pod(t)
+	exporter := pod.Spec.Containers[0]
+	p := startCommand(t, r.container(t, secrets(t)).command(append(slices.Clone(exporter.Args), "--web.listen-address=127.0.0.1:0")...))
+	tested := r.pods[0].Spec.Containers[0].Command
+	for _, path := range []string{
+		exporter.StartupProbe.HTTPGet.Path, exporter.ReadinessProbe.HTTPGet.Path, exporter.LivenessProbe.HTTPGet.Path,
+		r.serviceMonitors[0].Spec.Endpoints[0].Path, tested[len(tested)-1][strings.Index(tested[len(tested)-1], "/test/"):],
+	} {
+		if _, err := send("GET", p.URL+path, nil); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 // What is wrong is refused before it reaches the cluster, in words that say what
 // to do.
 func TestChartRefuses(t *testing.T) {
@@ -879,8 +896,8 @@ func TestChartRefuses(t *testing.T) {
 		"old Kubernetes":        {"kube=1.24", "chart requires kubeVersion: >=1.25.0-0 which is incompatible with Kubernetes v1.24.0"},
 		"address of shards":     {"shards=2,service.type=LoadBalancer", "service.type: must be ClusterIP with shards, each of which has an address of its own"},
 		"digest":                {"image.digest=sha256:123", "at '/image/digest': 'sha256:123' does not match pattern '^(sha256:[0-9a-f]{64})?$'"},
-		"runbook without slash": {"prometheusRule.runbookPrefix=https://wiki.example.com", "at '/prometheusRule/runbookPrefix': 'https://wiki.example.com' does not match pattern"},
-		"runbook with quotes":   {`prometheusRule.runbookPrefix=https://wiki.example.com/"/`, "at '/prometheusRule/runbookPrefix': "},
+		"runbook nowhere":       {"prometheusRule.runbookUrl=wiki", "at '/prometheusRule/runbookUrl': 'wiki' does not match pattern"},
+		"runbook with quotes":   {`prometheusRule.runbookUrl=https://wiki.example.com/"#`, "at '/prometheusRule/runbookUrl': "},
 		"name":                  {"fullnameOverride=Imports", "at '/fullnameOverride': 'Imports' does not match pattern"},
 		"name of a label":       {"nameOverride=-imports", "at '/nameOverride': '-imports' does not match pattern"},
 	} {

@@ -225,7 +225,7 @@ func TestChartSchemaRefuses(t *testing.T) {
 		"/serviceMonitor/scrapeTimeout": durations,
 		"/serviceMonitor/scheme":        {"", "ftp"},
 		"/prometheusRule/enabled":       {"", "maybe"},
-		"/prometheusRule/runbookPrefix": {"x", "https://x", "https://x y/", "https://x#y/", `https://x"/`, "https://x'/"},
+		"/prometheusRule/runbookUrl":    {"x", "https://", "https://x y", `https://x"`, "https://x'"},
 		"/networkPolicy/dns/ports":      {[]any{}},
 		"/networkPolicy/dns/ports/0":    ports,
 		"/networkPolicy/lakefs/ports/0": ports,

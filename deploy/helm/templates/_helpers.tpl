@@ -86,6 +86,13 @@ given to one without. */}}
 {{- include "lakefs-import-exporter.fullname" . }}{{ if include "lakefs-import-exporter.sharded" . }}-shards{{ end }}
 {{- end }}
 
+{{- /* What all paths of the exporter begin with, without a slash at its end. */}}
+{{- define "lakefs-import-exporter.prefix" -}}
+{{- with .Values.externalUrl }}
+{{- (urlParse (tpl . $)).path | trimSuffix "/" }}
+{{- end }}
+{{- end }}
+
 {{- /* Whether a kind of prometheus-operator is wanted: takes a list of the root and its "enabled". */}}
 {{- define "lakefs-import-exporter.wanted" -}}
 {{- $enabled := last . | toString }}

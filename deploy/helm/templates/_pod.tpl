@@ -8,7 +8,7 @@ storage are loaded, so that a connection says the same. */}}
 {{- if (first .).Values.webConfig.existingSecret }}
 {{- $_ := set $probe "tcpSocket" (dict "port" "http") }}
 {{- else }}
-{{- $_ := set $probe "httpGet" (dict "path" (last .) "port" "http") }}
+{{- $_ := set $probe "httpGet" (dict "path" (printf "%s%s" (include "lakefs-import-exporter.prefix" (first .)) (last .)) "port" "http") }}
 {{- end }}
 {{- end }}
 {{- toYaml $probe }}
@@ -34,6 +34,9 @@ storage are loaded, so that a connection says the same. */}}
 {{- end }}
 {{- if include "lakefs-import-exporter.sharded" . }}
 - --total-shards={{ .Values.shards }}
+{{- end }}
+{{- with .Values.externalUrl }}
+- {{ printf "--web.external-url=%s" (tpl . $) | quote }}
 {{- end }}
 {{- with .Values.extraArgs }}
 {{ include "lakefs-import-exporter.render" (list $ .) }}
