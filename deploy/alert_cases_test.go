@@ -205,15 +205,19 @@ var alertCases = []alertCase{
 			lakefs_authorized server=prod : 0m 1
 			lakefs_authorized server=keys : 0m 0
 			lakefs_up server=keys : 0m 1
+			lakefs_import_exporter_discovery_last_success_timestamp_seconds server=found : 0m -6000
+			lakefs_repository_max_import_age_seconds server=late repository=pond team=ingest : 0m 60
+			lakefs_repository_last_import_timestamp_seconds server=late repository=pond team=ingest : 0m -6000
+			lakefs_repository_poll_success server=late repository=pond team=ingest : 0m 1
 			import orphan : 0m stalled, 150m canceled
 			away 60m 150m
 		`},
 		firing: map[string]string{
-			"29m":  "LakeFSUnauthorized server=keys, LakeFSImportStalled orphan",
-			"59m":  "LakeFSUnauthorized server=keys, LakeFSImportStalled orphan, LakeFSDown server=prod",
-			"90m":  "LakeFSUnauthorized server=keys, LakeFSImportStalled orphan, LakeFSDown server=prod, LakeFSImportExporterDown instance=a",
-			"149m": "LakeFSUnauthorized server=keys, LakeFSImportStalled orphan, LakeFSDown server=prod, LakeFSImportExporterDown instance=a",
-			"190m": "LakeFSUnauthorized server=keys, LakeFSImportCanceled orphan",
+			"29m":  "LakeFSUnauthorized server=keys, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=late, LakeFSImportStalled orphan",
+			"59m":  "LakeFSUnauthorized server=keys, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=late, LakeFSImportStalled orphan, LakeFSDown server=prod",
+			"90m":  "LakeFSUnauthorized server=keys, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=late, LakeFSImportStalled orphan, LakeFSDown server=prod, LakeFSImportExporterDown instance=a",
+			"149m": "LakeFSUnauthorized server=keys, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=late, LakeFSImportStalled orphan, LakeFSDown server=prod, LakeFSImportExporterDown instance=a",
+			"190m": "LakeFSUnauthorized server=keys, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=late, LakeFSImportCanceled orphan",
 		},
 	},
 	{

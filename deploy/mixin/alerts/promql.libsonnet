@@ -39,5 +39,14 @@ function(config) {
       runbook_url: config.runbookURL + std.asciiLower(name),
     } + links,
   },
+  // The last clause of an alert about what only a running exporter can tell: while it is
+  // away, nothing is over. Without, a Prometheus that cannot reach the exporter would
+  // take back what another one says.
+  stays(name, labels, metric):: |||
+    or on (%(labels)s)
+      group without (alertname, alertstate, severity) (ALERTS{alertname="%(name)s", alertstate="firing"})
+      and on (%%(scope)s) ALERTS{alertname="LakeFSImportExporterDown"}
+      unless on (%(labels)s) last_over_time(%(metric)s{%%(exporter)s}[%%(lookback)s])
+  ||| % { name: name, labels: std.strReplace(labels, '%(server)s', vars.server), metric: metric },
   record(name, expr):: { record: name, expr: $.expr(expr) },
 }

@@ -1,12 +1,5 @@
 // About lakeFS servers and repositories.
 function(promql)
-  // While the exporter itself is away, nothing is known, and nothing is over.
-  local stays(name, metric) = |||
-    or on (%%(server)s)
-      group by (%%(server)s) (ALERTS{alertname="%(name)s", alertstate="firing"})
-      and on (%%(scope)s) ALERTS{alertname="LakeFSImportExporterDown"}
-      unless on (%%(server)s) last_over_time(%(metric)s{%%(exporter)s}[%%(lookback)s])
-  ||| % { name: name, metric: metric };
   [
     // A server whose polls succeed after scrapes have given them up is slow, not down:
     // that is LakeFSImportPollFailing.
@@ -28,7 +21,7 @@ function(promql)
               or sum by (%(server)s) (last_over_time(lakefs_import_exporter_polls_total{%(exporter)s, result="success"}[%(lookback)s])) * 0
             )
         )
-      ||| + stays('LakeFSDown', 'lakefs_up'),
+      ||| + promql.stays('LakeFSDown', '%(server)s', 'lakefs_up'),
       summary='lakeFS {{ $labels.server }} does not answer',
       description=|||
         It has not answered the exporter, or only now and then, for several minutes. Imports may go on unseen. Alerts about
@@ -50,7 +43,7 @@ function(promql)
           max by (%(server)s) (last_over_time(lakefs_import_exporter_discovery_last_success_timestamp_seconds{%(exporter)s}[%(lookback)s])) < time() - 600
           or sum by (%(server)s) (increase(lakefs_import_exporter_discovery_refreshes_total{%(exporter)s, result="error"}[%(lookback)s])) > 0
         )
-      ||| + stays('LakeFSUnauthorized', 'lakefs_authorized'),
+      ||| + promql.stays('LakeFSUnauthorized', '%(server)s', 'lakefs_authorized'),
       summary='lakeFS {{ $labels.server }} refuses the keys of the exporter',
       description=|||
         It answers every poll with 401 or 403: the access keys are wrong or were rotated, or their user lacks fs:ReadBranch.
@@ -76,18 +69,17 @@ function(promql)
           max by (%(server)s) (last_over_time(lakefs_import_exporter_discovery_dropped_imports{%(exporter)s}[%(lookback)s])) > 0,
           "reason", "max_imports", "", ""
         )
-      |||,
+      ||| + promql.stays('LakeFSImportDiscoveryFailing', '%(server)s', 'lakefs_import_exporter_discovery_last_success_timestamp_seconds'),
       summary='Not all imports of lakeFS {{ $labels.server }} are discovered',
       description=|||
-        {{ if eq $labels.reason "max_imports" }}{{ $value }} imports are left out because of max_imports.
+        {{ if eq $labels.reason "max_imports" }}There are more imports than max_imports: the oldest are left out.
         {{- else }}No refresh has succeeded for 10 minutes: imports that were started since are not watched.
         {{- end }}
       |||,
       wait='1m',
     ),
 
-    // The value is the max_import_age. A repository that never had an import is infinitely
-    // late.
+    // A repository that never had an import is infinitely late.
     promql.alert(
       'LakeFSImportOverdue',
       'critical',
@@ -102,8 +94,8 @@ function(promql)
             or (last_over_time(lakefs_repository_poll_success{%(exporter)s}[%(lookback)s]) == 1) * -Inf
           )
         unless on (%(scope)s, server, repository) last_over_time(lakefs_import_state{%(exporter)s, state="running"}[%(lookback)s])
-      |||,
-      summary='No import into {{ $labels.repository }} on {{ $labels.server }} for longer than {{ $value | humanizeDuration }}',
+      ||| + promql.stays('LakeFSImportOverdue', '%(server)s, repository', 'lakefs_repository_poll_success'),
+      summary='Overdue: the next import into {{ $labels.repository }} on {{ $labels.server }}',
       description=|||
         The newest successful import into the repository is older than its max_import_age, or there never was one, and none
         is running now. Either no import was started, or none has succeeded.
