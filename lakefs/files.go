@@ -5,9 +5,9 @@ import (
 	"io/fs"
 	"strings"
 
-	"lakefs_import_exporter/internal/disk"
-
 	"github.com/prometheus/common/config"
+
+	"lakefs_import_exporter/internal/disk"
 )
 
 // maxFileBytes bounds a file of a secret or certificates: bundles of authorities

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"lakefs_import_exporter/internal/disk"
-
 	common "github.com/prometheus/common/config"
+
+	"lakefs_import_exporter/internal/disk"
 )
 
 const maxSecretBytes = 1 << 20 // bundles of authorities have hundreds of KiB

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"lakefs_import_exporter/internal/disk"
-
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"lakefs_import_exporter/internal/disk"
 )
 
 // DefaultQuery reads the view that deploy/lakefs/postgres.sql makes.

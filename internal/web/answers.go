@@ -2,9 +2,9 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/singleflight"
@@ -22,6 +22,7 @@ const (
 type answers struct {
 	flights singleflight.Group
 	slot    chan struct{} // taken while a shared answer is rendered
+	turn    chan struct{} // taken before slot, but not for scrapes of all metrics
 
 	mu       sync.Mutex
 	held     []*rendering // those that are being sent, the oldest first
@@ -29,7 +30,7 @@ type answers struct {
 }
 
 func newAnswers() *answers {
-	a := &answers{slot: make(chan struct{}, 1)}
+	a := &answers{slot: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 	a.released.L = &a.mu
 	return a
 }
@@ -47,8 +48,23 @@ func (a *answers) own(next http.HandlerFunc) http.HandlerFunc {
 // one. A request does not get an answer that is being rendered already: that may
 // lack what was polled for it.
 func (a *answers) share(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
-	key := strings.Join([]string{r.URL.Path, r.URL.RawQuery, r.Header.Get("Accept"), r.Header.Get("Accept-Encoding")}, "\n")
+	a.shared(w, r, next, false)
+}
+
+// shareScrape is share for scrapes. Those of all metrics wait for each other, of
+// which there are as many as formats, and for one other answer at most: clients
+// can ask for any number of these.
+func (a *answers) shareScrape(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) {
+	a.shared(w, r, next, r.URL.RawQuery == "")
+}
+
+func (a *answers) shared(w http.ResponseWriter, r *http.Request, next http.HandlerFunc, first bool) {
+	key := fmt.Sprint(r.URL.Path, "?", r.URL.RawQuery, "\n", negotiate(r), acceptsGzip(r.Header))
 	v, _, _ := a.flights.Do(key, func() (any, error) { // there is no error
+		if !first {
+			a.turn <- struct{}{}
+			defer func() { <-a.turn }()
+		}
 		a.slot <- struct{}{}
 		defer func() { <-a.slot }()
 		a.makeRoom()

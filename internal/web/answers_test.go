@@ -61,6 +61,40 @@ func TestAnswersAreShared(t *testing.T) {
 	})
 }
 
+// Prometheus waits for one answer at most, however many clients ask for something
+// else each. What is only written differently is one format.
+func TestScrapesComeFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &counting{answer: make(chan struct{})}
+		a := newAnswers()
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				a.share(httptest.NewRecorder(), newRequest(t.Context(), fmt.Sprint("/imports?q=", i)), next.ServeHTTP)
+			})
+			all.Go(func() {
+				a.shareScrape(httptest.NewRecorder(), newRequest(t.Context(), fmt.Sprint("/metrics?name[]=", i)), next.ServeHTTP)
+			})
+		}
+		synctest.Wait()
+		for i := range 20 {
+			all.Go(func() {
+				r := newRequest(t.Context(), "/metrics")
+				r.Header.Set("Accept", fmt.Sprintf("text/plain;version=0.0.4;q=0.%d1", i))
+				r.Header.Set("Accept-Encoding", fmt.Sprintf("gzip;q=0.%d1", i))
+				answer := httptest.NewRecorder()
+				a.shareScrape(answer, r, next.ServeHTTP)
+				if got := gunzip(t, answer.Body.String()); got != " 2" {
+					t.Errorf("got answer %q, want the second", got)
+				}
+			})
+		}
+		synctest.Wait()
+		close(next.answer)
+		all.Wait()
+	})
+}
+
 // Nobody who shares it gets an answer that could not be rendered: to Prometheus,
 // an empty one would mean that all series had ended.
 func TestPanicIsNoAnswer(t *testing.T) {

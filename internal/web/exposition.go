@@ -38,9 +38,14 @@ func (h *handler) check(cause string, err error) {
 	}
 }
 
+// negotiate returns the format that r asks for.
+func negotiate(r *http.Request) expfmt.Format {
+	return expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+}
+
 // expose answers r with families and then gathered, in the format that r asks for.
 func (h *handler) expose(w http.ResponseWriter, r *http.Request, families []collector.Family, gathered []*dto.MetricFamily) {
-	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
+	format := negotiate(r)
 	w.Header().Set("Content-Type", string(format))
 	buf := bufio.NewWriterSize(w, blockBytes)
 	encoder := expfmt.NewEncoder(buf, format)

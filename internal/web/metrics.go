@@ -34,8 +34,7 @@ func (h *handler) metricsHandler() http.Handler {
 		if err != nil {
 			timeout = defaultTimeout
 		}
-		timeout -= min(time.Duration(h.imports.Load())*renderingTime, timeout/2)
-		if timeout >= minPollTime {
+		if timeout = pollTime(timeout, h.imports.Load()); timeout >= minPollTime {
 			ctx, cancel := context.WithTimeout(r.Context(), timeout)
 			defer cancel()
 			h.Collector.Poll(ctx)
@@ -43,7 +42,7 @@ func (h *handler) metricsHandler() http.Handler {
 		if r.Context().Err() != nil {
 			return // the client hung up
 		}
-		h.answers.share(w, r, func(w http.ResponseWriter, r *http.Request) {
+		h.answers.shareScrape(w, r, func(w http.ResponseWriter, r *http.Request) {
 			gathered, err := h.Registry.Gather()
 			h.check(causeGathering, err)
 			snapshot := h.Collector.Snapshot()
@@ -51,6 +50,11 @@ func (h *handler) metricsHandler() http.Handler {
 			h.expose(w, r, snapshot.Families(), gathered)
 		})
 	}))
+}
+
+// pollTime returns how much of timeout a scrape of imports can spend on polls.
+func pollTime(timeout time.Duration, imports int64) time.Duration {
+	return timeout - min(time.Duration(imports)*renderingTime, timeout/2)
 }
 
 // scrapeTimeout returns how long a scrape may take: what Prometheus' header

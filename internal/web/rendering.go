@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -86,6 +87,7 @@ func (a *rendering) startGzip() {
 			chunks.Put(chunk)
 		}
 		_ = w.Close()
+		w.Reset(io.Discard) // a pool is not to keep the body
 	}()
 }
 

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bufio"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,6 +76,24 @@ func dial(t *testing.T, server *httptest.Server) *net.TCPConn {
 	return conn
 }
 
+// pipe is a listener for one connection without buffers: a write waits until the
+// client reads.
+type pipe chan net.Conn
+
+func (p pipe) Accept() (net.Conn, error) {
+	if conn := <-p; conn != nil {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (p pipe) Close() error {
+	close(p)
+	return nil
+}
+
+func (pipe) Addr() net.Addr { return &net.TCPAddr{} }
+
 // A client that stops reading is disconnected, also after an answer that it had
 // to wait for.
 func TestClientThatStopsReading(t *testing.T) {
@@ -84,35 +102,29 @@ func TestClientThatStopsReading(t *testing.T) {
 	for _, path := range []string{"/metrics", "/probe?target=my-repo/main/x", "/imports", "/api/v1/imports", "/nosuch"} {
 		t.Run(path, func(t *testing.T) {
 			closed := make(chan struct{})
-			server := serve(t, w.handler, (*httptest.Server).Start, func(s *http.Server) {
-				s.WriteTimeout = 50 * time.Millisecond
-				s.ConnState = func(_ net.Conn, state http.ConnState) {
-					if state == http.StateClosed {
-						close(closed)
-					}
+			server := NewServer(w.handler)
+			server.WriteTimeout = 50 * time.Millisecond
+			server.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateClosed {
+					close(closed)
 				}
-				// So that few answers fill it.
-				s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
-					if err := conn.(*net.TCPConn).SetWriteBuffer(1); err != nil {
-						t.Error(err)
-					}
-					return ctx
-				}
-			})
-			conn := dial(t, server)
-			if err := conn.SetReadBuffer(1); err != nil {
+			}
+			client, conn := net.Pipe()
+			defer client.Close()
+			listener := make(pipe, 1)
+			listener <- conn
+			var serving sync.WaitGroup
+			serving.Go(func() { _ = server.Serve(listener) })
+			if _, err := io.WriteString(client, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
 				t.Fatal(err)
 			}
-			go func() {
-				for err := error(nil); err == nil; {
-					_, err = io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
-				}
-			}()
 			select {
 			case <-closed:
 			case <-time.After(testPatience):
 				t.Error("the server never disconnects")
 			}
+			server.Close()
+			serving.Wait()
 		})
 	}
 }
