@@ -1,33 +1,38 @@
 #!/usr/bin/env bash
 # Starts an import into lakeFS, has lakefs_import_exporter watch it, and waits for its end:
 #
-#     import-and-wait.sh REPOSITORY BRANCH SOURCE
-#     import-and-wait.sh -i ID REPOSITORY BRANCH     # waits for one that was started before
+#     import-and-wait.sh REPOSITORY BRANCH SOURCE [OPTION VALUE]...
+#     import-and-wait.sh REPOSITORY BRANCH --id ID        # waits for one that was started before
 #
-# It needs bash, curl and jq. Output, exit statuses and environment are those of lakefs_import.py beside this file; in
-# addition, for its options:
+# It needs bash, curl and jq. Output, exit statuses, environment and options are those of lakefs_import.py beside this file:
 #
-#     DESTINATION   prefix on the branch, default: none
-#     MESSAGE       of the commit, default: Import objects
-#     SETTINGS      for the exporter, such as {"labels": {"team": "ingest"}, "expected_objects": 128000}
-#     TIMEOUT       seconds, default 21600: six hours
+#     --destination PREFIX   on the branch, default: none
+#     --message TEXT         of the commit, default: Import objects
+#     --settings JSON        for the exporter, such as {"labels": {"team": "ingest"}, "expected_objects": 128000}
+#     --timeout SECONDS      default 21600: six hours
 set -euo pipefail
 
 usage() {
-  echo "usage: import-and-wait.sh REPOSITORY BRANCH SOURCE | -i ID REPOSITORY BRANCH" >&2
+  echo "usage: import-and-wait.sh REPOSITORY BRANCH SOURCE|--id ID [--destination PREFIX] [--message TEXT] [--settings JSON] [--timeout SECONDS]" >&2
   exit 2
 }
 
-id=
-while getopts i: option; do
-  case $option in
-    i) id=$OPTARG ;;
-    *) usage ;;
+id="" destination="" message="Import objects" settings="{}" timeout=21600
+arguments=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --id | --destination | --message | --settings | --timeout)
+      [ $# -gt 1 ] || usage
+      printf -v "${1#--}" %s "$2"
+      shift
+      ;;
+    -*) usage ;;
+    *) arguments+=("$1") ;;
   esac
+  shift
 done
-shift $((OPTIND - 1))
-[ $# = "$([ -n "$id" ] && echo 2 || echo 3)" ] || usage
-repository=$1 branch=$2 source=${3-}
+[ ${#arguments[@]} = "$([ -n "$id" ] && echo 2 || echo 3)" ] || usage
+repository=${arguments[0]} branch=${arguments[1]} source=${arguments[2]-}
 
 pause=2     # seconds before the next attempt
 patience=60 # seconds of attempts before an import has started
@@ -64,8 +69,7 @@ import_url() {
     --args "$exporter" "$repository" "$branch" "$1" "${SERVER-}"
 }
 
-settings=${SETTINGS:-"{}"}
-deadline=$((SECONDS + ${TIMEOUT:-21600}))
+deadline=$((SECONDS + timeout))
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -129,7 +133,7 @@ start() {
   persist DELETE "$check" "${EXPORTER_USER-}" 15 || not_started "$problem"
   persist POST "$lakefs/repositories/$repository/branches/$branch/import" \
     "${LAKECTL_CREDENTIALS_ACCESS_KEY_ID}:${LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY}" 60 \
-    "$(jq -n --arg path "$source" --arg destination "${DESTINATION-}" --arg message "${MESSAGE:-Import objects}" \
+    "$(jq -n --arg path "$source" --arg destination "$destination" --arg message "$message" \
       '{paths: [{type: "common_prefix", path: $path, destination: $destination}], commit: {message: $message}}')" || result=$?
   case $result in
     0) id=$(jq -r '.id // empty' "$answer") ;;
@@ -146,15 +150,15 @@ judge() {
   [ "$new" = "$state" ] || log "import $id: $new, $(jq '.ingested_objects // 0' "$answer") objects"
   state=$new
   [ "$state" = not_found ] || missing_since=
-  local message
-  message="import $id: $state: $(jq -r '.error // "see the log of the branch, where its commit may be"' "$answer")"
+  local outcome
+  outcome="import $id: $state: $(jq -r '.error // "see the log of the branch, where its commit may be"' "$answer")"
   case $state in
     succeeded) jq -r .commit.id "$answer"; exit 0 ;;
-    failed) log "$message"; exit 3 ;;
-    canceled) log "$message"; exit 4 ;;
-    lost) log "$message"; exit 5 ;;
-    stalled) log "$message"; exit 6 ;;
-    not_found) ! missing || { log "$message"; exit 5; } ;;
+    failed) log "$outcome"; exit 3 ;;
+    canceled) log "$outcome"; exit 4 ;;
+    lost) log "$outcome"; exit 5 ;;
+    stalled) log "$outcome"; exit 6 ;;
+    not_found) ! missing || { log "$outcome"; exit 5; } ;;
   esac
 }
 
@@ -190,7 +194,7 @@ follow() {
     [ $wait -lt 30 ] || wait=30
     [ $wait -gt 0 ] || wait=0
   done
-  log "import $id: timeout: still $state after ${TIMEOUT:-21600} s"
+  log "import $id: timeout: still $state after $timeout s"
   exit 7
 }
 

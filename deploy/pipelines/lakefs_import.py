@@ -306,7 +306,7 @@ def main():
     parser.add_argument("--settings", type=json.loads, default={}, metavar="JSON",
                         help='for the exporter, such as \'{"labels": {"team": "ingest"}, "expected_objects": 128000}\'')
     parser.add_argument("--timeout", type=float, default=6 * 3600, metavar="SECONDS", help="default: 21600, six hours")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if bool(args.source) == bool(args.id):
         parser.error("give either a source or --id")
     try:
