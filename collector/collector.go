@@ -111,7 +111,7 @@ func New(opts Options) (*Collector, error) {
 		counters: counters,
 		watch: &watchlist{
 			now: opts.Now, logger: opts.Logger, counters: counters, started: opts.Now(), retention: opts.Retention,
-			entries: map[Key]*entry{}, scraped: map[string]time.Time{},
+			entries: map[Key]*entry{}, scraped: map[string]time.Time{}, counted: map[Key]bool{},
 		},
 		repositories: &repositoryList{},
 		stopFiles:    func() {},

@@ -27,6 +27,9 @@ func compareKeys(a, b Key) int {
 	return cmp.Or(cmp.Compare(a.Server, b.Server), cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.ID, b.ID))
 }
 
+// repository returns the Key of the import's repository.
+func (k Key) repository() Key { return Key{Server: k.Server, Repository: k.Repository} }
+
 // logger returns l with the name of the import.
 func (k Key) logger(l log.Logger) log.Logger {
 	return log.With(l, "server", k.Server, "repository", k.Repository, "import_id", k.ID)

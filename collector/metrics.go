@@ -419,9 +419,19 @@ func (c *counters) addDiscovery(server string) (succeeded, failed prometheus.Cou
 }
 
 func (c *counters) removeServer(name string) {
-	for _, vec := range []interface {
-		DeletePartialMatch(prometheus.Labels) int
-	}{c.pollDuration, c.polls, c.refreshes, c.finishedImports, c.ingestedObjects, c.duration} {
-		vec.DeletePartialMatch(prometheus.Labels{"server": name})
-	}
+	labels := prometheus.Labels{"server": name}
+	c.pollDuration.DeletePartialMatch(labels)
+	c.polls.DeletePartialMatch(labels)
+	c.refreshes.DeletePartialMatch(labels)
+	c.removeImports(labels)
+}
+
+func (c *counters) removeRepository(k Key) {
+	c.removeImports(prometheus.Labels{"server": k.Server, "repository": k.Repository})
+}
+
+func (c *counters) removeImports(labels prometheus.Labels) {
+	c.finishedImports.DeletePartialMatch(labels)
+	c.ingestedObjects.DeletePartialMatch(labels)
+	c.duration.DeletePartialMatch(labels)
 }

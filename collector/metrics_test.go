@@ -173,3 +173,51 @@ func TestCountedWhenItLeavesAtOnce(t *testing.T) {
 		equal(t, name, map[string]float64{"succeeded": 1}, w.finished())
 	}
 }
+
+// The counters of a repository end when nothing of it is remembered any more: some
+// have a new repository for every run of their tests.
+func TestCountersOfRepositoriesThatEnd(t *testing.T) {
+	for name, store := range map[string]*fakeStore{"in memory": nil, "with storage": newFakeStore()} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			if store != nil {
+				w.start(store.option)
+			}
+			series := func() map[string]bool {
+				t.Helper()
+				families, err := w.registry.Gather()
+				if err != nil {
+					t.Fatal(err)
+				}
+				found := map[string]bool{}
+				for _, f := range families {
+					for _, m := range f.Metric {
+						for _, l := range m.Label {
+							if l.GetName() == "repository" {
+								found[l.GetValue()] = true
+							}
+						}
+					}
+				}
+				return found
+			}
+			refresh, _ := w.discover(&database{})
+			kept := w.lakeFS.Start("kept", branch, lakefstest.Script{Objects: 1 << 40, Rate: 1})
+			refresh(kept, w.lakeFS.Start("one-run", branch, import50k))
+			w.after(15 * time.Second)
+			w.after(5 * time.Minute)
+			w.after(15 * time.Second)
+			if store != nil {
+				w.save(store)
+			}
+			refresh(kept)
+			w.after(20 * time.Hour)
+			equal(t, "repositories that are remembered", map[string]bool{"kept": true, "one-run": true}, series())
+			w.after(5 * time.Hour)
+			refresh(kept)
+			_ = w.close() // removes from the storage what has expired
+			w.collector.Snapshot()
+			equal(t, "repositories a day later", map[string]bool{"kept": true}, series())
+		})
+	}
+}

@@ -28,6 +28,7 @@ type watchlist struct {
 	sorted  []*entry             // those that are watched, by Key; nil if it has to be made anew
 	ended   []Observed           // imports whose end is to be logged
 	scraped map[string]time.Time // when the newest scrape began, by server
+	counted map[Key]bool         // repositories that have counters
 
 	registered int // imports that the API wants
 	labelBytes int // of these
@@ -126,7 +127,7 @@ func (w *watchlist) updateAll() (added int) {
 			added++
 		}
 		if !w.durable && e.Import == nil && w.outdated(e, w.now()) {
-			delete(w.entries, key)
+			w.forget(key)
 		}
 	}
 	return added
@@ -155,13 +156,19 @@ func (w *watchlist) update(key Key, e *entry) {
 	}
 	e.block = ""
 	if *e.seen == (Observation{}) {
-		delete(w.entries, key)
+		w.forget(key)
 	} else if was != nil && e.seen.countable(w.started, w.retention) {
 		// There is no second answer to wait for.
 		if e.unsaved = true; !w.durable {
 			w.count(key, e)
 		}
 	}
+}
+
+// forget drops an entry that is not watched, with the lock held.
+func (w *watchlist) forget(key Key) {
+	delete(w.entries, key)
+	w.sorted = nil // so that the counters of its repository end, if it was the last
 }
 
 // restore brings back what was stored.
@@ -244,7 +251,7 @@ func (w *watchlist) remove(keys []Key, forget bool) {
 		w.update(key, e)
 		e.unsaved = true
 		if e.Import == nil && (forget || !e.seen.Finished()) {
-			delete(w.entries, key)
+			w.forget(key)
 		}
 	}
 }
@@ -284,7 +291,8 @@ func (w *watchlist) outdated(e *entry, now time.Time) bool {
 }
 
 // watched returns the watched imports, by Key, with the lock held. Their
-// counters exist from now on, so that the first increase is seen.
+// counters exist from now on, so that the first increase is seen, until nothing of
+// their repository is remembered.
 func (w *watchlist) watched() []*entry {
 	if w.sorted != nil {
 		return w.sorted
@@ -297,8 +305,19 @@ func (w *watchlist) watched() []*entry {
 	}
 	slices.SortFunc(w.sorted, func(a, b *entry) int { return compareKeys(a.Key, b.Key) })
 	for i, e := range w.sorted {
-		if i == 0 || w.sorted[i-1].Repository != e.Repository || w.sorted[i-1].Server != e.Server {
+		if i == 0 || w.sorted[i-1].repository() != e.repository() {
 			w.counters.addRepository(e.Server, e.Repository)
+			w.counted[e.repository()] = true
+		}
+	}
+	known := map[Key]bool{}
+	for key := range w.entries {
+		known[key.repository()] = true
+	}
+	for repository := range w.counted {
+		if !known[repository] {
+			w.counters.removeRepository(repository)
+			delete(w.counted, repository)
 		}
 	}
 	return w.sorted
@@ -402,6 +421,7 @@ func (w *watchlist) count(key Key, e *entry) {
 	e.seen = &seen
 	w.ended = append(w.ended, Observed{key, seen})
 	w.counters.finished(key, &seen)
+	w.counted[key.repository()] = true
 }
 
 // unlock unlocks w, and then logs which imports have ended.
