@@ -59,24 +59,22 @@ func (i *Import) Ref() lakefs.Ref {
 	return lakefs.Ref{Repository: i.Repository, Branch: i.Branch, ID: i.ID}
 }
 
-// Validate reports the first thing about i that would make a bad request to
-// lakeFS or a bad series. It does not know which servers exist.
+// Validate reports what would make a bad request to lakeFS or a bad series, each on
+// a line. It does not know which servers exist.
 func (i *Import) Validate() error {
 	if i.Server == "" {
 		return errors.New("server is missing")
 	}
-	if err := i.Ref().Validate(); err != nil {
-		return err
-	}
+	var limit error
 	switch {
 	case i.ExpectedObjects < 0:
-		return fmt.Errorf("expected_objects %d: must be positive", i.ExpectedObjects)
+		limit = fmt.Errorf("expected_objects %d: must be positive", i.ExpectedObjects)
 	case i.NoProgressAfter <= 0:
-		return fmt.Errorf("no_progress_after %s: must be positive", i.NoProgressAfter)
+		limit = fmt.Errorf("no_progress_after %s: must be positive", i.NoProgressAfter)
 	case i.MaxDuration < 0:
-		return fmt.Errorf("max_duration %s: must be positive", i.MaxDuration)
+		limit = fmt.Errorf("max_duration %s: must be positive", i.MaxDuration)
 	}
-	return ValidateLabels(i.Labels)
+	return errors.Join(i.Ref().Validate(), limit, ValidateLabels(i.Labels))
 }
 
 // equal reports whether i and other are the same in everything.
@@ -126,16 +124,14 @@ type Repository struct {
 	Labels map[string]string
 }
 
-// Validate reports the first thing about r that would make a bad request to
-// lakeFS or a bad series. It does not know which servers exist.
+// Validate reports what would make a bad request to lakeFS or a bad series, each on
+// a line. It does not know which servers exist.
 func (r *Repository) Validate() error {
-	if err := lakefs.ValidateRepository(r.Name); err != nil {
-		return err
-	}
+	var limit error
 	if r.MaxImportAge < 0 {
-		return fmt.Errorf("max_import_age %s: must be positive", r.MaxImportAge)
+		limit = fmt.Errorf("max_import_age %s: must be positive", r.MaxImportAge)
 	}
-	return ValidateLabels(r.Labels)
+	return errors.Join(lakefs.ValidateRepository(r.Name), limit, ValidateLabels(r.Labels))
 }
 
 func (r *Repository) key() Key { return Key{Server: r.Server, Repository: r.Name} }

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -18,22 +19,23 @@ var reservedLabels = []string{
 
 var labelNamePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// ValidateLabels reports the first, by name, of a user's labels that could not
-// be added to a series.
+// ValidateLabels reports the user's labels that could not be added to a series, by
+// name, each on a line.
 func ValidateLabels(labels map[string]string) error {
+	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		switch {
 		case !labelNamePattern.MatchString(name):
-			return fmt.Errorf("label %q: must match %s", name, labelNamePattern)
+			errs = append(errs, fmt.Errorf("label %q: must match %s", name, labelNamePattern))
 		case strings.HasPrefix(name, "__"):
-			return fmt.Errorf("label %q: names that begin with __ are reserved", name)
+			errs = append(errs, fmt.Errorf("label %q: names that begin with __ are reserved", name))
 		case slices.Contains(reservedLabels, name):
-			return fmt.Errorf("label %q: the name is reserved", name)
+			errs = append(errs, fmt.Errorf("label %q: the name is reserved", name))
 		case !utf8.ValidString(labels[name]):
-			return fmt.Errorf("label %q: value %q is not valid UTF-8", name, labels[name])
+			errs = append(errs, fmt.Errorf("label %q: value %q is not valid UTF-8", name, labels[name]))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // seriesLabel is a label of a series.

@@ -143,7 +143,7 @@ func (a *answer) message() string {
 	case strings.HasPrefix(text, insufficientPermissions):
 		return insufficientPermissions
 	default:
-		return fmt.Sprintf("unknown message of %d bytes", len(text))
+		return fmt.Sprintf("unrecognized message (%d bytes)", len(text))
 	}
 }
 

@@ -35,7 +35,7 @@ func TestNothingForeignIsQuoted(t *testing.T) {
 		{"body", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 7\r\n\r\n" + secret, lakefs.BadResponse,
 			"HTTP status 200: not the JSON of lakeFS: not an object: text/html, 7 bytes (is endpoint_url right?)"},
 		{"time", "HTTP/1.1 200 OK\r\nContent-Length: 41\r\n\r\n" + `{"completed":false,"update_time":"` + secret, lakefs.BadResponse, ""},
-		{"message", "HTTP/1.1 400 Bad\r\nContent-Length: 21\r\n\r\n" + `{"message":"` + secret + `"}`, lakefs.BadRequest, "HTTP status 400: unknown message of 7 bytes"},
+		{"message", "HTTP/1.1 400 Bad\r\nContent-Length: 21\r\n\r\n" + `{"message":"` + secret + `"}`, lakefs.BadRequest, "HTTP status 400: unrecognized message (7 bytes)"},
 		{"message of a 404", "HTTP/1.1 404 Bad\r\nContent-Length: 31\r\n\r\n" + `{"message":"` + secret + ` not found"}`, lakefs.BadResponse, ""},
 		{"permissions", "HTTP/1.1 401 Bad\r\nContent-Length: 47\r\n\r\n" + `{"message":"insufficient permissions: ` + secret + `"}`, lakefs.Unauthorized,
 			"HTTP status 401: insufficient permissions"},

@@ -1,6 +1,7 @@
 package lakefs
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -38,20 +39,16 @@ func (r Ref) String() string {
 	return r.Repository + "/" + r.Branch + "/" + r.ID
 }
 
-// Validate reports the first part of r that lakeFS could not have given.
+// Validate reports the parts of r that lakeFS could not have given, each on a line.
 func (r Ref) Validate() error {
-	if err := ValidateRepository(r.Repository); err != nil {
-		return err
+	var branch error
+	switch {
+	case len(r.Branch) > maxBranchBytes:
+		branch = fmt.Errorf("branch is longer than %d bytes", maxBranchBytes)
+	case r.Branch != UnknownBranch:
+		branch = validate("branch", r.Branch, branchPattern)
 	}
-	if len(r.Branch) > maxBranchBytes {
-		return fmt.Errorf("branch is longer than %d bytes", maxBranchBytes)
-	}
-	if r.Branch != UnknownBranch {
-		if err := validate("branch", r.Branch, branchPattern); err != nil {
-			return err
-		}
-	}
-	return validate("id", r.ID, idPattern)
+	return errors.Join(ValidateRepository(r.Repository), branch, validate("id", r.ID, idPattern))
 }
 
 // ValidateRepository returns an error unless lakeFS accepts name for a repository.

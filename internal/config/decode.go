@@ -162,11 +162,17 @@ func inspectKeys(n *yaml.Node) error {
 
 // typeErrors match, of an error in a yaml.TypeError, what is no value. In
 // {password:hunter2}, all is the key.
-var typeErrors = regexp.MustCompile(`^(line \d+: )(?:` +
+var typeErrors = regexp.MustCompile(`(?s)^(line \d+: )(?:` +
 	`field ([\w-]{1,40}) not found in type (\S+)|` +
 	`mapping key "([\w-]{1,40})" already defined|` +
-	`cannot unmarshal !!(\w+)|` +
+	`cannot unmarshal !!(\w+) (?:.* )?into (\S+)$|` +
 	`("[^"]*" is not a positive .*))?`)
+
+// wantedTypes are what a Go type is written as.
+var wantedTypes = map[string]string{
+	"string": "text", "map[string]string": "a mapping",
+	"config.file": "a mapping", "config.server": "a mapping", "config.entry": "a mapping", "config.repository": "a mapping",
+}
 
 // yamlTypes are YAML's own names in plain words.
 var yamlTypes = map[string]string{"map": "a mapping", "seq": "a list", "str": "text", "int": "a number", "float": "a number", "bool": "true or false"}
@@ -174,15 +180,18 @@ var yamlTypes = map[string]string{"map": "a mapping", "seq": "a list", "str": "t
 // explain rewords an error of yaml.v3, which may quote a secret, or several.
 func explain(err error) (errs []error) {
 	var (
-		terr   *yaml.TypeError
-		uerr   *url.Error
-		joined interface{ Unwrap() []error }
+		terr *yaml.TypeError
+		uerr *url.Error
 	)
+	joined, isJoined := err.(interface{ Unwrap() []error })
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &joined):
-		return joined.Unwrap()
+	case isJoined:
+		for _, err := range joined.Unwrap() {
+			errs = append(errs, explain(err)...)
+		}
+		return errs
 	case errors.As(err, &terr):
 		for _, text := range terr.Errors[:min(len(terr.Errors), maxErrors+1)] {
 			errs = append(errs, errors.New(explainType(text)))
@@ -206,13 +215,21 @@ var startsWithLine = regexp.MustCompile(`^line \d+: `)
 
 func explainType(text string) string {
 	m := typeErrors.FindStringSubmatch(text)
-	switch line, key, typ, twice, tag, problem := m[1], m[2], m[3], m[4], m[5], m[6]; {
+	switch line, key, typ, twice, tag, target, problem := m[1], m[2], m[3], m[4], m[5], m[6], m[7]; {
 	case key != "":
 		return fmt.Sprintf("%sunknown key %q%s", line, key, hint(key, knownKeys()[typ]))
 	case twice != "":
 		return fmt.Sprintf("%sduplicate key %q", line, twice)
 	case tag != "":
-		return line + cmp.Or(yamlTypes[tag], "YAML of the type "+tag) + " is not allowed here"
+		wanted := wantedTypes[target]
+		if strings.HasPrefix(target, "[]") {
+			wanted = "a list"
+		}
+		got := cmp.Or(yamlTypes[tag], "YAML of the type "+tag)
+		if wanted != "" {
+			return line + "must be " + wanted + ", not " + got
+		}
+		return line + got + " is not allowed here"
 	case problem != "":
 		return line + problem
 	default:

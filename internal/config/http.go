@@ -54,6 +54,7 @@ func prepareFiles(v reflect.Value, prefix, dir string) error {
 	if v.Kind() != reflect.Struct {
 		return nil
 	}
+	var errs []error
 	for field, value := range v.Fields() {
 		key, _, ok := strings.Cut(field.Tag.Get("yaml"), ",")
 		var err error
@@ -75,9 +76,7 @@ func prepareFiles(v reflect.Value, prefix, dir string) error {
 		default:
 			err = prepareFiles(value, prefix+key+".", dir)
 		}
-		if err != nil {
-			return err
-		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }

@@ -49,8 +49,8 @@ func (s *settings) importOf(key collector.Key, branch string) (collector.Import,
 
 // DecodeSettings returns the import with key and branch, and the settings in
 // body: a JSON object of expected_objects, no_progress_after, max_duration and
-// labels, each optional, or nothing. The error is a sentence about body, key or
-// branch. It does not know which servers exist.
+// labels, each optional, or nothing. The error has a line for each problem of
+// body, key or branch. It does not know which servers exist.
 func DecodeSettings(body []byte, key collector.Key, branch string) (collector.Import, error) {
 	var s settings
 	if body = bytes.TrimSpace(body); len(body) > 0 {

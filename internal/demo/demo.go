@@ -164,7 +164,7 @@ func (d *Demo) stage() {
 	unknown := d.lakeFS.Start("sensor-data", "main", lakefstest.Script{Objects: 75_000, Rate: 50})
 	d.lakeFS.Inject(lakefstest.StatusOf(unknown), lakefstest.Fault{
 		Status: http.StatusServiceUnavailable,
-		Body:   lakefstest.Message("key-value store: request rate is too high"),
+		Body:   lakefstest.Message("Throughput exceeded. Slow down and retry"),
 	})
 	d.imports = append(d.imports, demoImport(unknown, "research", 75_000))
 }

@@ -26,7 +26,7 @@ func Parse(query url.Values) (Filter, error) {
 	f := Filter{}
 	for name, values := range query {
 		if !slices.Contains(Parameters(), name) {
-			return nil, fmt.Errorf("parameter %q: must be one of %q", name, Parameters())
+			return nil, fmt.Errorf("unknown parameter %q: must be one of %s", name, strings.Join(Parameters(), ", "))
 		}
 		for _, value := range values {
 			label, labelValue, isLabel := strings.Cut(value, "=")

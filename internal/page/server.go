@@ -19,9 +19,9 @@ type serverView struct {
 	// Failed says how many polls failed; empty if none did.
 	Failed     string
 	Discovered timeView // the newest success
-	// Imports are the imports of the server, InProgress those that have not
+	// Imports are the imports of the server, Unfinished those that have not
 	// finished, and Unknown those of which polls fail.
-	Imports, InProgress, Unknown int
+	Imports, Unfinished, Unknown int
 }
 
 // fillServers fills in how the servers stand.
@@ -50,7 +50,7 @@ func (v *serverView) judge(snapshot *collector.Snapshot) {
 	case !v.Authorized:
 		v.Word, v.Kind, v.Since = "keys refused", "down", formatTime(v.UnauthorizedSince, snapshot.At)
 	case v.Failed != "":
-		v.Word, v.Kind = "polls fail", "partly"
+		v.Word, v.Kind = "polls failing", "partly"
 	case v.Discovery != nil && (v.Discovery.Error != "" || v.Discovery.Dropped > 0):
 		v.Word, v.Kind = "up", "partly"
 	default:
@@ -68,7 +68,7 @@ func (v *serverView) count(imp *collector.ImportView, unknown bool) {
 	}
 	v.Imports++
 	if !imp.Finished() {
-		v.InProgress++
+		v.Unfinished++
 	}
 	if unknown {
 		v.Unknown++

@@ -102,7 +102,7 @@ func (h *handler) getImport(w http.ResponseWriter, r *http.Request) {
 func parseWait(value string) (time.Duration, error) {
 	wait, err := model.ParseDuration(cmp.Or(value, "0"))
 	if err != nil || time.Duration(wait) > maxWait {
-		return 0, fmt.Errorf("wait %q: must be a duration of at most %s", value, model.Duration(maxWait))
+		return 0, fmt.Errorf("wait %q: must be a duration of at most %s, such as 30s", value, model.Duration(maxWait))
 	}
 	return time.Duration(wait), nil
 }

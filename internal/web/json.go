@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log/level"
@@ -224,8 +225,11 @@ func selected[View, JSON any](views []View, wanted func(*View) bool, convert fun
 func (h *handler) writeError(w http.ResponseWriter, status int, message string) {
 	h.writeJSON(w, status, struct {
 		Message string `json:"message"`
-	}{message})
+	}{oneLine(message)})
 }
+
+// oneLine makes a sentence of an error with a line for each problem.
+func oneLine(message string) string { return strings.ReplaceAll(message, "\n", "; ") }
 
 func (h *handler) writeJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)

@@ -63,7 +63,7 @@ func parseTarget(targets []string) (ref lakefs.Ref, err error) {
 	}
 	ref = lakefs.Ref{Repository: parts[0], Branch: parts[1], ID: parts[2]}
 	if err := ref.Validate(); err != nil {
-		return ref, fmt.Errorf("target: %w", err)
+		return ref, errors.New("target: " + oneLine(err.Error()))
 	}
 	return ref, nil
 }

@@ -57,7 +57,7 @@ var telemetryPathPattern = regexp.MustCompile(`^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~
 // ValidateTelemetryPath reports why path cannot be where the metrics are.
 func ValidateTelemetryPath(path string) error {
 	if !telemetryPathPattern.MatchString(path) {
-		return fmt.Errorf("%q: must match %s", path, telemetryPathPattern)
+		return fmt.Errorf("%q: must be a path such as /metrics", path)
 	}
 	for _, reserved := range []string{"/-/", "/api/", "/imports/", "/probe/"} {
 		if strings.HasPrefix(path+"/", reserved) {
