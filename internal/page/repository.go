@@ -8,7 +8,7 @@ import (
 )
 
 // notFound is the result of a poll of what lakeFS does not know.
-const notFound = collector.Result(lakefs.NotFound)
+const notFound = lakefs.NotFound
 
 // repositoryView is how a watched repository stands.
 type repositoryView struct {
