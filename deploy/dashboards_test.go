@@ -131,7 +131,13 @@ func TestDashboardLayout(t *testing.T) {
 		}
 		seen[p.ID] = p.Title
 	}
-	for _, p := range d.all() {
+	for i, p := range d.all() {
+		for _, other := range d.all()[:i] {
+			a, b := p.GridPos, other.GridPos
+			if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
+				t.Errorf("%q is over %q", p.Title, other.Title)
+			}
+		}
 		uses(p.Title, p.Datasource)
 		for _, target := range p.Targets {
 			uses(p.Title+" "+target.RefID, target.Datasource)
