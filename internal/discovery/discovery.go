@@ -32,8 +32,6 @@ type Set struct {
 	Imports []Import
 	// Dropped is the number of rows that were left out because of MaxImports.
 	Dropped int
-	// Invalid is the number of rows that no lakeFS could have written.
-	Invalid int
 }
 
 // Source reads the IDs of all imports that lakeFS knows.
@@ -100,6 +98,9 @@ func (r *refresher) refresh(ctx context.Context) (Set, error) {
 	}
 	select {
 	case err := <-done:
+		if err == nil && listed.invalid > 0 && listed.invalid == listed.rows {
+			err = fmt.Errorf("none of %d rows names an import of lakeFS", listed.rows)
+		}
 		if err != nil {
 			return Set{}, err
 		}
@@ -111,15 +112,17 @@ func (r *refresher) refresh(ctx context.Context) (Set, error) {
 
 // newest keeps the newest imports of those added, in memory for twice as many.
 type newest struct {
-	max    int
-	ignore func(repository string) bool
-	set    Set
+	max           int
+	ignore        func(repository string) bool
+	rows, invalid int // added, and which no lakeFS could have written
+	set           Set
 }
 
 func (n *newest) add(i Import) {
+	n.rows++
 	switch {
 	case validate(i) != nil:
-		n.set.Invalid++
+		n.invalid++
 	case n.ignore == nil || !n.ignore(i.Repository):
 		n.set.Imports = append(n.set.Imports, i)
 		if len(n.set.Imports) >= 2*n.max {

@@ -74,7 +74,7 @@ func TestSet(t *testing.T) {
 				{Repository: "My Repo", ID: newer.ID}, {Repository: "my-repo", ID: "a/b"}, {Repository: "my-repo"},
 				{ID: newer.ID}, {Repository: "my-repo", ID: strings.Repeat("x", 129)}, {Repository: "my-repo", ID: "\xff\x00"}, newer,
 			},
-			9, discovery.Set{Imports: []discovery.Import{newer}, Invalid: 6},
+			9, discovery.Set{Imports: []discovery.Import{newer}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,6 +90,20 @@ func TestSet(t *testing.T) {
 				t.Errorf("error %v, set (-want +got):\n%s", err, diff)
 			}
 		})
+	}
+}
+
+// A query that returns something else than imports, or a database whose format has
+// changed, must not look like a lakeFS without imports.
+func TestOnlyInvalidRows(t *testing.T) {
+	source := sourceFunc(func(_ context.Context, found func(discovery.Import)) error {
+		found(discovery.Import{Repository: "My Repo", ID: "1"})
+		found(discovery.Import{})
+		return nil
+	})
+	got, err := refresh(t, source, discovery.Options{MaxImports: 1})
+	if want := "none of 2 rows names an import of lakeFS"; err == nil || err.Error() != want {
+		t.Errorf("got %+v, error %v, want %s", got, err, want)
 	}
 }
 
