@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -98,21 +97,21 @@ func (e *engine) pack(name, path string, programs, folders []string) {
 func (e *engine) build(tag string) {
 	e.t.Helper()
 	const base = "localhost/lakefs_import_exporter_test_golang"
-	root := strings.TrimPrefix(runtime.GOROOT(), "/") // that of the go that runs the test
-	if out, err := exec.Command("go", "env", "GOROOT").Output(); err == nil {
-		root = strings.TrimPrefix(strings.TrimSpace(string(out)), "/")
+	env := func(key string) string {
+		out, err := exec.Command("go", "env", key).Output()
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
 	}
+	root := strings.TrimPrefix(env("GOROOT"), "/")
 	folders := []string{"etc/passwd", "etc/ssl/certs/ca-certificates.crt", "usr/share/git-core"}
 	for _, part := range []string{"bin", "pkg", "src", "go.env", "VERSION"} {
 		folders = append(folders, filepath.Join(root, part))
 	}
 	e.pack(base, "/"+root+"/bin:/usr/bin", []string{"sh", "make", "git", "sed", "mkdir", "env"}, folders)
 	from := stages(e.t)[0].BaseName
-	proxy, err := exec.Command("go", "env", "GOPROXY").Output()
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	e.podman("build", "--quiet", "--network=host", "--env=GOPROXY="+strings.TrimSpace(string(proxy)), "--build-context="+from+"=container-image://"+base,
+	e.podman("build", "--quiet", "--network=host", "--env=GOPROXY="+env("GOPROXY"), "--build-context="+from+"=container-image://"+base,
 		"--file="+dockerfile, "--tag="+tag, clone(e.t))
 }
 

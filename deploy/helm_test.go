@@ -836,10 +836,10 @@ func TestChartExternalURL(t *testing.T) {
 	pod, _ := r.pod(t)
 	exporter := pod.Spec.Containers[0]
 	p := startCommand(t, r.container(t, secrets(t)).command(append(slices.Clone(exporter.Args), "--web.listen-address=127.0.0.1:0")...))
-	tested := r.pods[0].Spec.Containers[0].Command
+	_, tested, _ := strings.Cut(strings.Join(r.pods[0].Spec.Containers[0].Command, " "), ":10470")
 	for _, path := range []string{
 		exporter.StartupProbe.HTTPGet.Path, exporter.ReadinessProbe.HTTPGet.Path, exporter.LivenessProbe.HTTPGet.Path,
-		r.serviceMonitors[0].Spec.Endpoints[0].Path, tested[len(tested)-1][strings.Index(tested[len(tested)-1], "/test/"):],
+		r.serviceMonitors[0].Spec.Endpoints[0].Path, tested,
 	} {
 		if _, err := send("GET", p.URL+path, nil); err != nil {
 			t.Errorf("%s: %v", path, err)
