@@ -153,7 +153,7 @@ fuzz: ## fuzz what people and programs send, for FUZZTIME each
 	go test -tags e2e -run '^$$' -fuzz '^FuzzRow$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/discovery
 
 lint: $(GOLANGCI_LINT) ## run golangci-lint, and see that go.mod is tidy
-	$(GOLANGCI_LINT) run ./... && cd deploy && $(GOLANGCI_LINT) run ./...
+	$(GOLANGCI_LINT) run ./... && cd deploy && $(GOLANGCI_LINT) run --build-tags node ./...
 	go mod tidy -diff && cd deploy && go mod tidy -diff
 
 $(GOLANGCI_LINT):
