@@ -126,7 +126,7 @@ docs: ## write anew what programs print in the documents
 lint-alerts: $(PROMTOOL) ## test the alerts at every scrape interval, on Prometheus 2 and 3
 	$(PROMTOOL) check rules --lint=all --lint-fatal deploy/prometheus/rules/*.yml
 	promtool check rules --lint=all --lint-fatal deploy/prometheus/rules/*.yml
-	cd deploy && go test -count=1 -timeout 30m -run '^(TestAlertMatrix|TestBrokenRules)$$' . -matrix
+	cd deploy && go test -count=1 -timeout 30m -run '^(TestAlertMatrix|TestBrokenRules|TestRuleCost)$$' -v . -matrix
 
 # It takes three minutes, once, without what discovers targets in clouds.
 $(PROMTOOL):
