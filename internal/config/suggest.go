@@ -12,6 +12,7 @@ import (
 var knownKeys = sync.OnceValue(func() map[string][]string {
 	keys := make(map[string][]string)
 	addKeys(keys, "", reflect.TypeFor[file]())
+	addKeys(keys, "", reflect.TypeFor[settings]())
 	return keys
 })
 
