@@ -10,9 +10,9 @@ import (
 	"lakefs_import_exporter/internal/disk"
 )
 
-// maxFileBytes bounds a file of a secret or certificates: bundles of authorities
+// MaxFileBytes bounds a file of a secret or certificates: bundles of authorities
 // have hundreds of KiB.
-const maxFileBytes = 1 << 20
+const MaxFileBytes = 1 << 20
 
 // fileReader reads files of secrets and certificates. prometheus/common would read
 // each for every request, however large it is and whatever it is.
@@ -42,7 +42,7 @@ func (r *fileReader) tls(cfg config.TLSConfig) config.TLSConfig {
 // readFile returns the content of a file without white space around it, which
 // must not be empty: without authorities, the system's would be trusted.
 func readFile(path string) (string, error) {
-	content, _, err := disk.ReadFile(path, maxFileBytes)
+	content, _, err := disk.ReadFile(path, MaxFileBytes)
 	text := strings.TrimSpace(string(content))
 	if err == nil && text == "" {
 		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("empty")}

@@ -10,9 +10,8 @@ import (
 	common "github.com/prometheus/common/config"
 
 	"lakefs_import_exporter/internal/disk"
+	"lakefs_import_exporter/lakefs"
 )
-
-const maxSecretBytes = 1 << 20 // bundles of authorities have hundreds of KiB
 
 // prepareHTTP validates c and makes its paths relative to dir.
 func prepareHTTP(c *common.HTTPClientConfig, dir string) error {
@@ -63,7 +62,7 @@ func prepareFiles(v reflect.Value, prefix, dir string) error {
 		case strings.HasSuffix(key, "_file"):
 			value.SetString(common.JoinDir(dir, value.String()))
 			if path := value.String(); path != "" {
-				if _, _, err = disk.ReadFile(path, maxSecretBytes); err != nil {
+				if _, _, err = disk.ReadFile(path, lakefs.MaxFileBytes); err != nil {
 					err = fmt.Errorf("%s: %w", prefix+key, err)
 				}
 			}
