@@ -117,7 +117,7 @@ $(KUBERNETES)/crds:
 generate: ## make rules and dashboards from deploy/mixin
 	cd deploy && go run ./mixin/generate
 
-docs: ## write anew what programs print in the documents
+docs: ## update the program output in the documentation
 	cd deploy && go test -run '^TestSamples$$' -count=1 . -update
 
 # The rules on the promtool that is installed (Debian's is 2.42) and on that of
@@ -152,7 +152,7 @@ fuzz: ## fuzz what people and programs send, for FUZZTIME each
 	go test -run '^$$' -fuzz '^FuzzImportStatus$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 5s ./lakefs
 	go test -tags e2e -run '^$$' -fuzz '^FuzzRow$$' -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/discovery
 
-lint: $(GOLANGCI_LINT) ## run golangci-lint, and see that go.mod is tidy
+lint: $(GOLANGCI_LINT) ## run golangci-lint, and check that go.mod is tidy
 	$(GOLANGCI_LINT) run ./... && cd deploy && $(GOLANGCI_LINT) run --build-tags node ./...
 	go mod tidy -diff && cd deploy && go mod tidy -diff
 
@@ -170,7 +170,7 @@ bench: npm-tools ## run the benchmarks
 	go run ./internal/bench
 
 # Whether the benchmarks run, not how fast.
-bench-smoke: npm-tools ## see that the benchmarks run
+bench-smoke: npm-tools ## check that the benchmarks run
 	go test -tags e2e -run '^$$' -bench . -benchtime 1x ./...
 	go run ./internal/bench -smoke
 
