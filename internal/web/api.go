@@ -25,6 +25,9 @@ const (
 	maxSnapshotAge = 5 * time.Second
 	// maxWait bounds the parameter wait.
 	maxWait = time.Minute
+	// maxWaiting is how many requests can wait at once: they keep their connections,
+	// and Prometheus needs one, too.
+	maxWaiting = maxConnections / 2
 	// waitInterval is how often a waiting request polls: lakeFS writes the
 	// status of an import once a second.
 	waitInterval = time.Second
@@ -88,6 +91,14 @@ func (h *handler) getImport(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		h.writeError(w, http.StatusBadRequest, err.Error())
 		return
+	}
+	if wait > 0 {
+		select {
+		case h.waiting <- struct{}{}:
+			defer func() { <-h.waiting }()
+		default:
+			wait = 0
+		}
 	}
 	view, ok := h.poll(r.Context(), target, wait)
 	if !ok {

@@ -1,10 +1,13 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,4 +64,28 @@ func TestHundredPipelines(t *testing.T) {
 	}
 	close(hold)
 	hung.Wait()
+}
+
+// Only so many requests wait for the end of their import that others have
+// connections left; more are answered at once.
+func TestWaitingIsBounded(t *testing.T) {
+	const more = 20
+	w := newWorld(t)
+	ref := w.start("prod", w.addLakeFS("prod"), 1, true)[0]
+	ctx, hangUp := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	var answered atomic.Int64
+	for range maxWaiting + more {
+		all.Go(func() {
+			answer := httptest.NewRecorder()
+			w.handler.ServeHTTP(answer, newRequest(ctx, pathOf(ref)+"?wait=1m"))
+			if !strings.Contains(answer.Body.String(), "running") {
+				t.Error(answer.Body)
+			}
+			answered.Add(1)
+		})
+	}
+	eventually(t, func() bool { return answered.Load() == more })
+	hangUp()
+	all.Wait()
 }

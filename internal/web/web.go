@@ -48,7 +48,8 @@ type handler struct {
 	Options
 	errors  *prometheus.CounterVec
 	answers *answers
-	imports atomic.Int64 // of the newest scrape
+	imports atomic.Int64  // of the newest scrape
+	waiting chan struct{} // has an element for each request that waits for an end
 }
 
 // telemetryPathPattern permits no part that is empty or begins with a dot.
@@ -72,7 +73,7 @@ func New(opts Options) (http.Handler, error) {
 	if err := ValidateTelemetryPath(opts.TelemetryPath); err != nil {
 		return nil, fmt.Errorf("telemetry path %w", err)
 	}
-	h := &handler{Options: opts, errors: newErrorCounter(), answers: newAnswers()}
+	h := &handler{Options: opts, errors: newErrorCounter(), answers: newAnswers(), waiting: make(chan struct{}, maxWaiting)}
 	h.imports.Store(int64(len(opts.Collector.Snapshot().Imports)))
 	if err := opts.Registry.Register(h.errors); err != nil {
 		return nil, fmt.Errorf("metrics: %w", err)
