@@ -46,24 +46,24 @@ func (d *discoveryConfig) build(server, dir string) (collector.Discovery, error)
 		Interval:   cmp.Or(time.Duration(d.RefreshInterval), defaultRefreshInterval),
 		MaxImports: int(cmp.Or(d.MaxImports, defaultMaxImports)),
 	}}
+	var errs []error
 	for i := range d.Rules {
-		if err := d.Rules[i].compile(); err != nil {
-			return nil, fmt.Errorf("rules: entry %d: %w", i+1, err)
-		}
+		errs = append(errs, prefixed(fmt.Sprintf("rules: entry %d", i+1), explain(d.Rules[i].compile())))
+	}
+	if built.opts.Interval < time.Second {
+		errs = append(errs, errors.New("refresh_interval: must be at least 1s"))
 	}
 	var err error
 	switch {
-	case built.opts.Interval < time.Second:
-		return nil, errors.New("refresh_interval: must be at least 1s")
 	case (d.Postgres == nil) == (d.DynamoDB == nil):
-		return nil, errors.New("must have one of postgres and dynamodb")
+		err = errors.New("must have one of postgres and dynamodb")
 	case d.Postgres != nil:
 		d.Postgres.DSNFile = common.JoinDir(dir, d.Postgres.DSNFile)
 		built.source, err = discovery.NewPostgres(*d.Postgres)
 	default:
 		built.source, err = discovery.NewDynamoDB(*d.DynamoDB)
 	}
-	return built, err
+	return built, errors.Join(append(errs, err)...)
 }
 
 func (r *discoveryRule) compile() (err error) {

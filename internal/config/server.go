@@ -65,7 +65,7 @@ func (s *server) build(dir, userAgent string) (built collector.Server, err error
 	}
 	if s.Discovery != nil {
 		if built.Discovery, err = s.Discovery.build(built.Name, dir); err != nil {
-			errs = append(errs, fmt.Errorf("discovery: %w", err))
+			errs = append(errs, prefixed("discovery", explain(err)))
 		}
 	}
 	if errs == nil {
