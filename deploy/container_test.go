@@ -259,7 +259,7 @@ func (c *container) files() []string {
 	return lines
 }
 
-// imageConfig stands in for a registry: of every image it knows the config only.
+// imageConfig replaces a registry: it knows only the config of each image.
 type imageConfig struct{}
 
 func (imageConfig) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {

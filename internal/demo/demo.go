@@ -157,7 +157,7 @@ func (d *Demo) stage() {
 		ref = d.lakeFS.StartAt(ref, act.script, d.opening.Add(-act.ago))
 		d.imports = append(d.imports, demoImport(ref, act.team, act.expected))
 	}
-	// not_found: whoever wrote this ID down made a mistake.
+	// not_found: a mistyped ID.
 	d.imports = append(d.imports, demoImport(
 		lakefs.Ref{Repository: "billing", Branch: "main", ID: "0f3c9d1e-7b2a-4c55-8e61-d94ab7c02f18"}, "finance", 0))
 	// unknown: lakeFS has not been able to answer for this one.

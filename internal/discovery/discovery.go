@@ -1,5 +1,5 @@
 // Package discovery finds out from lakeFS's own database which imports there
-// are, whoever started them. It reads keys only; what an import does is told by
+// are, no matter who started them. It reads keys only; what an import does is told by
 // lakeFS's API.
 package discovery
 

@@ -41,7 +41,7 @@ func NewServer(handler http.Handler) *http.Server {
 }
 
 // connections bounds how many connections there are. One too many closes the one
-// that has waited longest for its client to send a request: whoever sends one at
+// that has waited longest for its client to send a request: a client that sends one at
 // once, as Prometheus does, is answered although others hold all the rest.
 type connections struct {
 	mu      sync.Mutex

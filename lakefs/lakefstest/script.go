@@ -9,7 +9,7 @@ import (
 
 // Messages of lakeFS that say how an import ended, as seen on real servers.
 const (
-	// MessageCanceled is the error of an import that was cancelled.
+	// MessageCanceled is the error of an import that was canceled.
 	MessageCanceled = "import error: Canceled"
 	// MessageNoSuchFile is the error of an import whose source is not there.
 	MessageNoSuchFile = "import error: error on ingest: lstat /data/nosuch: no such file or directory"
@@ -25,7 +25,7 @@ const heartbeat = time.Second
 type End uint8
 
 // The ends. After Success, Failure and Cancel the status is final; after Crash
-// and Hang it says for ever that the import is running.
+// and Hang it never stops saying that the import is running.
 const (
 	// Success: the import is committed to its branch.
 	Success End = iota
@@ -37,7 +37,7 @@ const (
 	// Crash: the server dies with the import. Its heartbeat stops, and nobody
 	// marks it as failed.
 	Crash
-	// Hang: the count stands still for ever, but the heartbeat goes on.
+	// Hang: the count never grows again, but the heartbeat goes on.
 	Hang
 )
 
@@ -196,7 +196,7 @@ func (r run) beat(elapsed time.Duration) state {
 
 // committed returns when the import was committed, and false if it was not by
 // now. lakeFS tells of it at the next heartbeat; if the server dies or the
-// import is cancelled before that, the commit is on its branch nevertheless.
+// import is canceled before that, the commit is on its branch nevertheless.
 func (r run) committed(now time.Time) (time.Time, bool) {
 	if !r.died.IsZero() && now.After(r.died) {
 		now = r.died
