@@ -79,7 +79,7 @@ func TestCommandLine(t *testing.T) {
 		{name: "flag over environment", args: "--config.check --config.file=sub/good.yml", env: []string{"LAKEFS_IMPORT_EXPORTER_CONFIG_FILE=bad.yml"}, files: files{"sub/good.yml": good, "bad.yml": bad}, stdout: `ok .*\n`},
 		{name: "check the example", args: "--config.check", files: files{"config.yml": string(example), "imports/a.yml": "[]"}, stdout: `ok .*\n`},
 		{name: "check a bad config", args: "--config.check", files: files{"config.yml": bad}, stderr: `config\.yml: line \d+: imports: entry 1: repository "My Repo": must match .*`},
-		{name: "check a bad import file", args: "--config.check", files: files{"config.yml": good + "import_files: [imports/*.yml]\n", "imports/a.yml": "[{}]"}, stderr: `import file imports/a\.yml: line 1: entry 1: .*`},
+		{name: "check a bad import file", args: "--config.check", files: files{"config.yml": good + "import_files: [imports/*.yml]\n", "imports/a.yml": "[{}]"}, stderr: `import file imports/a\.yml: line 1: entry 1: repository is missing\n.*: branch is missing\n.*: id is missing`},
 		{name: "check nothing", args: "--config.check", stderr: `config\.yml: no such file or directory: .*--demo.*`},
 		{name: "no server", args: "--config.check", files: files{"config.yml": "imports: []\n"}, stderr: `config\.yml: no servers, .*LAKECTL_SERVER_ENDPOINT_URL, LAKECTL_CREDENTIALS_ACCESS_KEY_ID, LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY.*`},
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/go-kit/log"
@@ -71,16 +70,15 @@ func (r *reloader) reload() (collector.Config, error) {
 // that refuse them or do not answer: it is better known now than at the first
 // scrape, or when an import is registered.
 func checkServers(servers []collector.Server, logger log.Logger) {
-	const repository = "lakefs-import-exporter" // need not be there
 	for _, s := range servers {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), s.Timeout)
 			defer cancel()
-			_, err := s.Client.LastImport(ctx, repository)
+			err := s.Client.CheckKeys(ctx)
 			var answer *lakefs.Error
 			switch {
-			case err == nil, errors.As(err, &answer) && (answer.Kind == lakefs.NotFound || strings.HasPrefix(answer.Message, "insufficient permissions")):
-			case answer != nil && answer.Kind == lakefs.Unauthorized:
+			case err == nil:
+			case errors.As(err, &answer) && answer.Kind == lakefs.Unauthorized:
 				level.Warn(logger).Log("msg", "lakeFS refuses the access keys", "server", s.Name, "err", err)
 			default:
 				level.Warn(logger).Log("msg", "Cannot reach lakeFS", "server", s.Name, "err", err)
@@ -114,8 +112,13 @@ func (r *reloader) request(ctx context.Context) error {
 	answer := make(chan error, 1)
 	select {
 	case r.asked <- answer:
-		return <-answer
 	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done(): // the config may be on a file system that hangs
 		return ctx.Err()
 	}
 }

@@ -56,13 +56,16 @@ func TestServerStatus(t *testing.T) {
 		t.Errorf("before the first scrape: %+v", s)
 	}
 	check("with nothing to poll", true, true)
-	if got := w.lakeFS.Stats(); got.Healthchecks != 2 || got.Requests != 2 {
-		t.Errorf("%d health checks of %d requests, want 2 of 2", got.Healthchecks, got.Requests)
+	if got := w.lakeFS.Stats(); got.Healthchecks != 2 || got.Requests != 4 {
+		t.Errorf("%d health checks of %d requests, want 2 of 4", got.Healthchecks, got.Requests)
 	}
+	refused := lakefstest.Fault{Status: 401, Body: lakefstest.Message("error authenticating request")}
+	keyed := func(r *http.Request) bool { return !lakefstest.Healthchecks(r) }
+	with(keyed, refused, "with wrong keys and nothing to poll", true, false)
+	with(keyed, lakefstest.Fault{Status: 403, Body: lakefstest.Message("insufficient permissions: x")}, "with keys of few rights", true, true)
 	with(lakefstest.Healthchecks, lakefstest.Fault{Body: "<html>"}, "with a page for a health check", false, true)
 	keys := w.watchMany(2, lakefstest.Script{Objects: 1e9, Rate: 1})
 	with(lakefstest.Healthchecks, lakefstest.Fault{Status: 500}, "with statuses", true, true)
-	refused := lakefstest.Fault{Status: 401, Body: lakefstest.Message("error authenticating request")}
 	with(lakefstest.Everything, refused, "with wrong keys", true, false)
 	with(lakefstest.Everything, lakefstest.Fault{Status: 502, Body: "<h1>Bad Gateway</h1>"}, "behind a broken proxy", false, false)
 	with(lakefstest.Everything, lakefstest.Fault{Status: 403, Body: "<h1>Forbidden</h1>"}, "refused by a proxy", false, false)

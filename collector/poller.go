@@ -53,6 +53,7 @@ type answer struct {
 	lastImport time.Time            // of a repository; zero if there was none
 	date       time.Time            // lakeFS's clock; zero if it is not known
 	err        error
+	keysErr    error // why the keys may be no good, of a server that is asked for its health
 }
 
 // fromLakeFS reports whether lakeFS itself gave the answer.
@@ -368,6 +369,9 @@ func (p *poller) ask(ctx context.Context, client *lakefs.Client, c *call) {
 	switch {
 	case c.Repository == "":
 		a.date, a.err = client.Healthcheck(ctx)
+		if a.err == nil {
+			a.keysErr = client.CheckKeys(ctx)
+		}
 	case c.ID == "":
 		var last lakefs.LastImport
 		last, a.err = client.LastImport(ctx, c.Repository)

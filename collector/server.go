@@ -2,6 +2,7 @@ package collector
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -127,8 +128,11 @@ func (t *tally) add(c *call) {
 		t.skew = time.Duration(a.date.Unix()-a.At.Unix()) * time.Second
 	}
 	t.answered++
+	var keys *lakefs.Error
 	switch {
-	case c.Repository == "": // a health check, which takes no keys
+	case errors.As(a.keysErr, &keys) && keys.Kind == lakefs.Unauthorized && keys.FromLakeFS():
+		t.refused++
+	case a.keysErr != nil: // which says nothing about them
 	case a.err == nil, a.Result == lakefs.NotFound:
 		t.accepted++
 	case a.Result == lakefs.Unauthorized:

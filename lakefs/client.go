@@ -85,6 +85,18 @@ func (c *Client) Healthcheck(ctx context.Context) (date time.Time, err error) {
 	return c.get(ctx, apiURL(c.base, "/healthcheck", ""), http.StatusNoContent, func([]byte) error { return nil })
 }
 
+// CheckKeys asks lakeFS for something that takes credentials. It returns nil if they
+// are accepted, however little they permit. Errors are as those of ImportStatus.
+func (c *Client) CheckKeys(ctx context.Context) error {
+	const repository = "lakefs-import-exporter" // need not exist
+	_, err := c.LastImport(ctx, repository)
+	var answer *Error
+	if errors.As(err, &answer) && (answer.Kind == NotFound || answer.Message == insufficientPermissions) {
+		return nil
+	}
+	return err
+}
+
 // LastImport is the newest successful import into a repository.
 type LastImport struct {
 	// At is when it was committed, to the second, by lakeFS's clock: what lakeFS
