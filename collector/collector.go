@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -423,9 +424,9 @@ func (c *Collector) ServerName(name string) (string, error) {
 	case name == "" && len(names) == 1:
 		return names[0], nil
 	case name == "":
-		return "", fmt.Errorf("server is missing: must be one of %q", names)
+		return "", fmt.Errorf("server is missing: must be one of %s", strings.Join(names, ", "))
 	case !slices.Contains(names, name) && !c.watch.hasServer(name):
-		return "", fmt.Errorf("server %q is not configured: must be one of %q", name, names)
+		return "", fmt.Errorf("server %q is not configured: must be one of %s", name, strings.Join(names, ", "))
 	}
 	return name, nil
 }

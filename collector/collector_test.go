@@ -335,9 +335,9 @@ func TestServerName(t *testing.T) {
 	}{
 		{c: one, name: "", want: "prod"},
 		{c: one, name: "prod", want: "prod"},
-		{c: one, name: "http://x", fail: `server "http://x" is not configured: must be one of ["prod"]`},
+		{c: one, name: "http://x", fail: `server "http://x" is not configured: must be one of prod`},
 		{c: two, name: "dev", want: "dev"},
-		{c: two, name: "", fail: `server is missing: must be one of ["dev" "prod"]`},
+		{c: two, name: "", fail: `server is missing: must be one of dev, prod`},
 	} {
 		got, err := tc.c.ServerName(tc.name)
 		if got != tc.want || message(err) != tc.fail {

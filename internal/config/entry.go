@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"lakefs_import_exporter/collector"
@@ -114,7 +115,7 @@ func serverName(written string, servers []string) (string, error) {
 	case written == "" && len(servers) > 1:
 		return name, errors.New("server is missing: required where there is more than one")
 	case !slices.Contains(servers, name):
-		return name, fmt.Errorf("server %q is not configured: must be one of %q", name, servers)
+		return name, fmt.Errorf("server %q is not configured: must be one of %s", name, strings.Join(servers, ", "))
 	}
 	return name, nil
 }

@@ -60,7 +60,7 @@ func hint(key string, known []string) string {
 	if len(known) == 0 || len(known) > 10 {
 		return ""
 	}
-	return fmt.Sprintf(" (must be one of %q)", known)
+	return fmt.Sprintf(" (must be one of %s)", strings.Join(known, ", "))
 }
 
 // distance is the number of bytes to insert, remove or replace to make b of a.

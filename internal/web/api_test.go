@@ -256,7 +256,7 @@ func TestImportAPIErrors(t *testing.T) {
 		status                   int
 		message                  string // a part of it
 	}{
-		{name: "no server", path: apiPath + "x", status: 400, message: `server is missing: must be one of [\"dev\" \"prod\"]`},
+		{name: "no server", path: apiPath + "x", status: 400, message: `server is missing: must be one of dev, prod`},
 		{name: "unknown server", path: apiPath + "x?server=http://evil", status: 400, message: `server \"http://evil\" is not configured`},
 		{name: "bad repository", path: "/api/v1/imports/My-Repo/main/x?server=prod", status: 400, message: `repository \"My-Repo\"`},
 		{name: "slash in a branch", path: "/api/v1/imports/my-repo/a%2Fb/x?server=prod", status: 400, message: `branch \"a/b\"`},
