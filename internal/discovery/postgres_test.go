@@ -373,7 +373,7 @@ func TestBadPostgresQuery(t *testing.T) {
 	c := postgresCluster(t)
 	for query, want := range map[string]string{
 		"SELECT 1":                      "postgres: query returns 1 columns, must return repository and import ID",
-		"SELECT 'a', NULL":              "<nil>",
+		"SELECT 'a', NULL":              "none of 1 rows names an import of lakeFS",
 		"SELECT nothing":                "postgres: query: SQLSTATE 42703",
 		"SELECT 'a', key::text FROM kv": "postgres: query: permission denied",
 		"SELECT 'a', 'b'; ROLLBACK":     "postgres: query: SQLSTATE 42601",
