@@ -35,13 +35,13 @@ var alertCases = []alertCase{
 			import earlier start=0m branch=dev : 0m running, 60m succeeded
 			import unknown_branch start=1m branch=- : 0m running, 20m failed
 			import retry_of_unknown start=30m branch=- : 30m running, 60m succeeded
-			import uuid branch=uuids : 0m running, 20m failed
-			import retry_of_uuid branch=uuids : 30m running, 60m succeeded
+			import uu-id branch=uuids : 0m running, 20m failed
+			import retry-of-uuid branch=uuids : 30m running, 60m succeeded
 			import elsewhere start=1m repository=pond : 0m running, 20m failed
 			away 151m 155m
 		`},
 		firing: map[string]string{
-			"59m":  "LakeFSImportFailed failed, LakeFSImportFailed failed_alone, LakeFSImportFailed unknown_branch, LakeFSImportFailed uuid, LakeFSImportFailed elsewhere",
+			"59m":  "LakeFSImportFailed failed, LakeFSImportFailed failed_alone, LakeFSImportFailed unknown_branch, LakeFSImportFailed uu-id, LakeFSImportFailed elsewhere",
 			"90m":  "LakeFSImportFailed failed_alone, LakeFSImportFailed unknown_branch, LakeFSImportFailed elsewhere",
 			"155m": "LakeFSImportFailed failed_alone, LakeFSImportFailed unknown_branch, LakeFSImportFailed elsewhere",
 			"180m": "LakeFSImportFailed failed_alone, LakeFSImportFailed unknown_branch, LakeFSImportFailed elsewhere",
@@ -218,6 +218,37 @@ var alertCases = []alertCase{
 			"90m":  "LakeFSUnauthorized server=keys, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=late, LakeFSImportStalled orphan, LakeFSDown server=prod, LakeFSImportExporterDown instance=a",
 			"149m": "LakeFSUnauthorized server=keys, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=late, LakeFSImportStalled orphan, LakeFSDown server=prod, LakeFSImportExporterDown instance=a",
 			"190m": "LakeFSUnauthorized server=keys, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=late, LakeFSImportCanceled orphan",
+		},
+	},
+	{
+		name: "an alert about a server ends when another exporter sees it well, or nothing watches it",
+		by:   "server, instance",
+		targets: map[string]string{
+			"instance=a job=lakefs namespace=x": `
+				away 60m 10h
+			`,
+			"instance=b job=lakefs namespace=x": `
+				lakefs_up server=prod : 0m 0, 90m 1
+				lakefs_authorized server=prod : 0m 0, 90m 1
+				lakefs_import_exporter_discovery_last_success_timestamp_seconds server=found : 0m -6000, 90m 5400+1
+				lakefs_repository_max_import_age_seconds server=prod repository=pond : 0m 60
+				lakefs_repository_last_import_timestamp_seconds server=prod repository=pond : 0m -6000, 90m 5400+1
+				lakefs_repository_poll_success server=prod repository=pond : 0m 1
+			`,
+			"instance=c job=lakefs namespace=y": `
+				lakefs_up server=removed : 0m 0, 60m gone
+				lakefs_authorized server=removed : 0m 0, 60m gone
+				lakefs_import_exporter_discovery_last_success_timestamp_seconds server=removed_too : 0m -6000, 60m gone
+				lakefs_repository_max_import_age_seconds server=removed repository=pond : 0m 60, 60m gone
+				lakefs_repository_last_import_timestamp_seconds server=removed repository=pond : 0m -6000, 60m gone
+				lakefs_repository_poll_success server=removed repository=pond : 0m 1, 60m gone
+			`,
+		},
+		firing: map[string]string{
+			"59m": "LakeFSDown server=prod, LakeFSUnauthorized server=prod, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=prod," +
+				"LakeFSDown server=removed, LakeFSUnauthorized server=removed, LakeFSImportDiscoveryFailing server=removed_too, LakeFSImportOverdue server=removed",
+			"89m":  "LakeFSDown server=prod, LakeFSUnauthorized server=prod, LakeFSImportDiscoveryFailing server=found, LakeFSImportOverdue server=prod, LakeFSImportExporterDown instance=a",
+			"140m": "LakeFSImportExporterDown instance=a",
 		},
 	},
 	{

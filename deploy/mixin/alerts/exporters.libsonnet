@@ -94,7 +94,7 @@ function(promql) [
       )
       > (
         count by (%(clusterLabel)s) (
-          max by (%(importID)s) (last_over_time(lakefs_import_start_timestamp_seconds{%(exporter)s}[%(lookback)s])) > time() - 4500
+          max by (%(importID)s) (last_over_time(lakefs_import_start_timestamp_seconds{%(exporter)s}[%(lookback)s]) > time() - 4500)
         )
         or max by (%(clusterLabel)s) (last_over_time(lakefs_import_exporter_build_info{%(exporter)s}[%(lookback)s])) * 0
       )

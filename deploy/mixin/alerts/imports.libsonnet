@@ -9,13 +9,21 @@ function(promql)
   ||| % [state, state];
   [
     // When the newest of the imports into a branch that succeeded was started, for two
-    // days: their own series may end earlier, or be those of another exporter.
+    // days: their own series may end earlier, or be those of another exporter. An ID that
+    // tells no start has a dash in it.
     promql.record('branch:lakefs_import_start_timestamp_seconds:succeeded', |||
       max by (%(branch)s) (
-        lakefs_import_start_timestamp_seconds{%(exporter)s, branch!="-"} and ignoring (state) lakefs_import_state{%(exporter)s, state="succeeded"}
-        or lakefs_import_update_timestamp_seconds{%(exporter)s, branch!="-"} and ignoring (state) lakefs_import_state{%(exporter)s, state="succeeded"}
+        (
+          lakefs_import_start_timestamp_seconds{%(exporter)s, branch!="-"}
+          or lakefs_import_update_timestamp_seconds{%(exporter)s, branch!="-", import_id=~".+-.+"}
+        )
+        and ignoring (state) lakefs_import_state{%(exporter)s, state="succeeded"}
         or branch:lakefs_import_start_timestamp_seconds:succeeded > time() - 172800
       )
+    |||),
+
+    promql.record('instance:lakefs_import_state:polled', |||
+      lakefs_import_state{%(exporter)s, state=~"running|stalled|hung"} and ignoring (state) lakefs_import_poll_success{%(exporter)s} == 1
     |||),
 
     // Every import that is in trouble or ended badly, once, with its state.
@@ -34,19 +42,30 @@ function(promql)
     promql.record('import:lakefs_import_state:trouble', |||
       group without (%(targetLabels)s) (
         topk by (%(importID)s) (1,
-          label_replace(lakefs_import_error_info{%(exporter)s, reason!="canceled", branch!="-"}, "state", "failed", "", "")
-          or label_replace(lakefs_import_error_info{%(exporter)s, reason!="canceled", branch="-"}, "state", "failed", "", "") * 0.9
-          or lakefs_import_state{%(exporter)s, state="failed"} * 0.8
+          label_replace(
+            (
+              lakefs_import_error_info{%(exporter)s, reason!="canceled", branch!="-"}
+              or lakefs_import_error_info{%(exporter)s, reason!="canceled", branch="-"} * 0.9
+            )
+            unless on (%(importID)s) (
+              (
+                lakefs_import_start_timestamp_seconds{%(exporter)s, branch!="-"}
+                or lakefs_import_update_timestamp_seconds{%(exporter)s, branch!="-", import_id=~".+-.+"}
+              )
+              < on (%(branch)s) group_left () branch:lakefs_import_start_timestamp_seconds:succeeded
+            ),
+            "state", "failed", "", ""
+          )
           or lakefs_import_state{%(exporter)s, state="canceled", branch!="-"} * 3
           or lakefs_import_state{%(exporter)s, state="canceled", branch="-"} * 2
           or (
-            (lakefs_import_state{%(exporter)s, state=~"stalled|hung"} and ignoring (state) lakefs_import_poll_success{%(exporter)s} == 1) * 0.7
+            instance:lakefs_import_state:polled{state!="running"} * 0.7
             or (
               lakefs_import_state{%(exporter)s, state="stalled"} * 0.6
               or lakefs_import_state{%(exporter)s, state="lost"} * 0.5
               or lakefs_import_state{%(exporter)s, state="hung"} * 0.4
             )
-            unless on (%(importID)s) (lakefs_import_state{%(exporter)s, state="running"} and ignoring (state) lakefs_import_poll_success{%(exporter)s} == 1)
+            unless on (%(importID)s) instance:lakefs_import_state:polled{state="running"}
             or lakefs_import_state{%(exporter)s, state="not_found"} * 0.3
               unless on (%(importID)s) lakefs_import_state{%(exporter)s, state="running"}
               unless ignoring (state) lakefs_import_start_timestamp_seconds{%(exporter)s} < time() - 86400
@@ -58,13 +77,6 @@ function(promql)
         )
       )
       unless on (%(importID)s) lakefs_import_state{%(exporter)s, state="succeeded"}
-      unless on (%(importID)s) (
-        (
-          lakefs_import_start_timestamp_seconds{%(exporter)s, branch!="-"} and ignoring (state) lakefs_import_state{%(exporter)s, state="failed"}
-          or lakefs_import_update_timestamp_seconds{%(exporter)s, branch!="-"} and ignoring (state) lakefs_import_state{%(exporter)s, state="failed"}
-        )
-        < on (%(branch)s) group_left () branch:lakefs_import_start_timestamp_seconds:succeeded
-      )
       or on (%(importID)s) (
         import:lakefs_import_state:trouble
         unless on (%(importID)s) lakefs_import_state{%(exporter)s, state!="unknown"}
@@ -154,7 +166,10 @@ function(promql)
       |||
         max without (%(targetLabels)s) (
           topk by (%(importID)s) (1,
-            time() - last_over_time(lakefs_import_start_timestamp_seconds{%(exporter)s}[%(lookback)s])
+            time() - (
+              last_over_time(lakefs_import_start_timestamp_seconds{%(exporter)s}[%(lookback)s])
+              and ignoring (state) last_over_time(lakefs_import_state{%(exporter)s, state=~"running|stalled|hung|unknown"}[%(lookback)s])
+            )
             > last_over_time(lakefs_import_max_duration_seconds{%(exporter)s}[%(lookback)s])
           )
         )
