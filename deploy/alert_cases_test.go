@@ -111,6 +111,11 @@ var alertCases = []alertCase{
 				lakefs_repository_max_import_age_seconds server=lakefs repository=lake : 0m 3600
 				lakefs_repository_last_import_timestamp_seconds server=lakefs repository=lake : 0m 0
 			`,
+			"instance=a job=lakefs cluster=three": `
+				lakefs_up server=lakefs : 0m 1
+				lakefs_repository_max_import_age_seconds server=lakefs repository=lake : 0m 3600
+				lakefs_repository_last_import_timestamp_seconds server=lakefs repository=lake : 0m 0+1
+			`,
 			"instance=a job=lakefs cluster=two namespace=x": `
 				lakefs_up server=lakefs : 0m 1
 				lakefs_authorized server=lakefs : 0m 1, 30m 0
@@ -142,6 +147,26 @@ var alertCases = []alertCase{
 			"instance=a job=lakefs cluster=two namespace=y": `import a : 0m failed`,
 		},
 		firing: map[string]string{"30m": "LakeFSImportStalled a cluster=one, LakeFSImportFailed a cluster=two namespace=y"},
+	},
+	{
+		name: "imports of two lakeFS of one name end badly, a day apart",
+		by:   "cluster",
+		targets: map[string]string{
+			"instance=a job=lakefs cluster=one": `
+				import fails : 0m failed
+				import vanishes : 0m lost
+				import ends : 0m canceled
+			`,
+			"instance=a job=lakefs cluster=two": `
+				import fails : 26h failed
+				import vanishes : 26h lost
+				import ends : 26h canceled
+			`,
+		},
+		firing: map[string]string{
+			"20h": "LakeFSImportFailed fails cluster=one, LakeFSImportLost vanishes cluster=one, LakeFSImportCanceled ends cluster=one",
+			"27h": "LakeFSImportFailed fails cluster=two, LakeFSImportLost vanishes cluster=two, LakeFSImportCanceled ends cluster=two",
+		},
 	},
 	{
 		name: "lakeFS answers one round in eight",
@@ -466,27 +491,29 @@ var alertCases = []alertCase{
 	},
 	{
 		name: "an exporter is down for days",
-		by:   "instance, namespace",
+		by:   "cluster, namespace, instance",
 		targets: map[string]string{
-			"instance=a job=lakefs namespace=x": `away 60m 100h`,
-			"instance=b job=lakefs namespace=y": `away 61m 63m`,
+			"instance=a job=lakefs cluster=one namespace=x": `away 60m 100h`,
+			"instance=a job=lakefs cluster=two namespace=x": ``,
+			"instance=a job=lakefs cluster=one namespace=y": ``,
+			"instance=b job=lakefs namespace=y":             `away 61m 63m`,
 		},
-		firing: map[string]string{"59m": "", "85m": "LakeFSImportExporterDown instance=a namespace=x", "30h": "LakeFSImportExporterDown instance=a namespace=x"},
+		firing: map[string]string{"59m": "", "85m": "LakeFSImportExporterDown instance=a cluster=one namespace=x", "30h": "LakeFSImportExporterDown instance=a cluster=one namespace=x"},
 	},
 	{
 		name: "a crash loop",
-		by:   "instance",
+		by:   "cluster, namespace, instance",
 		targets: map[string]string{
-			"instance=a job=lakefs": `process_start_time_seconds : 0m 0, 60m 3600, 66m 3960, 72m 4320, 78m 4680, 84m 5040, 90m 5400, 96m 5760, 102m 6120, 108m 6480, 114m 6840`,
-			"instance=b job=lakefs": `process_start_time_seconds : 0m 0, 60m 3600, 70m 4200`,
-			"instance=c job=other":  `process_start_time_seconds : 0m 0+1`,
+			"instance=a job=lakefs cluster=one namespace=x": `process_start_time_seconds : 0m 0, 60m 3600, 66m 3960, 72m 4320, 78m 4680, 84m 5040, 90m 5400, 96m 5760, 102m 6120, 108m 6480, 114m 6840`,
+			"instance=b job=lakefs":                         `process_start_time_seconds : 0m 0, 60m 3600, 70m 4200`,
+			"instance=c job=other":                          `process_start_time_seconds : 0m 0+1`,
 		},
-		firing: map[string]string{"59m": "", "119m": "LakeFSImportExporterRestarting instance=a"},
+		firing: map[string]string{"59m": "", "119m": "LakeFSImportExporterRestarting cluster=one namespace=x instance=a"},
 	},
 	{
 		name: "config, import files and storage",
-		by:   "instance, file",
-		targets: map[string]string{"instance=a job=lakefs": `
+		by:   "cluster, namespace, instance, file",
+		targets: map[string]string{"instance=a job=lakefs cluster=one namespace=x": `
 			lakefs_import_exporter_config_last_reload_successful : 0m 1, 30m 0, 90m 1
 			lakefs_import_exporter_import_file_error file=a.yml : 0m 0, 30m 1, 90m 0
 			lakefs_import_exporter_import_file_error file=b.yml : 0m 0
@@ -494,23 +521,23 @@ var alertCases = []alertCase{
 		`},
 		firing: map[string]string{
 			"29m":  "",
-			"55m":  "LakeFSImportExporterConfigReloadFailed instance=a, LakeFSImportExporterImportFileFailed instance=a file=a.yml, LakeFSImportExporterStorageFailing instance=a",
-			"89m":  "LakeFSImportExporterConfigReloadFailed instance=a, LakeFSImportExporterImportFileFailed instance=a file=a.yml, LakeFSImportExporterStorageFailing instance=a",
+			"55m":  "LakeFSImportExporterConfigReloadFailed cluster=one namespace=x instance=a, LakeFSImportExporterImportFileFailed cluster=one namespace=x instance=a file=a.yml, LakeFSImportExporterStorageFailing cluster=one namespace=x instance=a",
+			"89m":  "LakeFSImportExporterConfigReloadFailed cluster=one namespace=x instance=a, LakeFSImportExporterImportFileFailed cluster=one namespace=x instance=a file=a.yml, LakeFSImportExporterStorageFailing cluster=one namespace=x instance=a",
 			"120m": "",
 		},
 	},
 	{
 		name: "discovery",
-		by:   "server, reason",
+		by:   "cluster, namespace, server, reason",
 		targets: map[string]string{
-			"instance=a job=lakefs": `
+			"instance=a job=lakefs cluster=one namespace=x": `
 				process_start_time_seconds : 0m -6000
 				lakefs_import_exporter_discovery_last_success_timestamp_seconds server=prod : 0m 0+1, 30m 1800, 90m 5400+1
 				lakefs_import_exporter_discovery_last_success_timestamp_seconds server=both : 0m 0
 				lakefs_import_exporter_discovery_last_success_timestamp_seconds server=full : 0m 0+1
 				lakefs_import_exporter_discovery_dropped_imports server=full : 0m 0, 30m 7
 			`,
-			"instance=b job=lakefs": `
+			"instance=b job=lakefs cluster=one namespace=x": `
 				from 40m
 				process_start_time_seconds : 0m 2400
 				lakefs_import_exporter_discovery_last_success_timestamp_seconds server=new : 0m 0, 45m 2700+1
@@ -518,10 +545,10 @@ var alertCases = []alertCase{
 			`,
 		},
 		firing: map[string]string{
-			"29m":  "LakeFSImportDiscoveryFailing server=both reason=refresh_failed",
-			"59m":  "LakeFSImportDiscoveryFailing server=prod reason=refresh_failed, LakeFSImportDiscoveryFailing server=full reason=max_imports",
-			"89m":  "LakeFSImportDiscoveryFailing server=prod reason=refresh_failed, LakeFSImportDiscoveryFailing server=full reason=max_imports",
-			"115m": "LakeFSImportDiscoveryFailing server=full reason=max_imports",
+			"29m":  "LakeFSImportDiscoveryFailing cluster=one namespace=x server=both reason=refresh_failed",
+			"59m":  "LakeFSImportDiscoveryFailing cluster=one namespace=x server=prod reason=refresh_failed, LakeFSImportDiscoveryFailing cluster=one namespace=x server=full reason=max_imports",
+			"89m":  "LakeFSImportDiscoveryFailing cluster=one namespace=x server=prod reason=refresh_failed, LakeFSImportDiscoveryFailing cluster=one namespace=x server=full reason=max_imports",
+			"115m": "LakeFSImportDiscoveryFailing cluster=one namespace=x server=full reason=max_imports",
 		},
 	},
 	{
@@ -578,17 +605,17 @@ var alertCases = []alertCase{
 	},
 	{
 		name: "probes are answered with 400",
-		by:   "repository, namespace",
+		by:   "cluster, namespace, repository",
 		targets: map[string]string{
-			"instance=lakefs://lake/main/a job=probes namespace=x":    `away 0m 10h`,
-			"instance=lakefs://lake/main/b job=probes namespace=x":    `import b : 0m running`,
-			"instance=lakefs://pond/main/flap job=probes namespace=x": `away 30m 31m`,
-			"instance=lakefs://lake/main/a job=probes namespace=y":    `away 60m 10h`,
-			"instance=e job=lakefs namespace=y":                       `away 60m 10h`,
+			"instance=lakefs://lake/main/a job=probes cluster=one namespace=x":    `away 0m 10h`,
+			"instance=lakefs://lake/main/b job=probes cluster=one namespace=x":    `import b : 0m running`,
+			"instance=lakefs://pond/main/flap job=probes cluster=one namespace=x": `away 30m 31m`,
+			"instance=lakefs://lake/main/a job=probes cluster=one namespace=y":    `away 60m 10h`,
+			"instance=e job=lakefs cluster=one namespace=y":                       `away 60m 10h`,
 		},
 		firing: map[string]string{
-			"50m":  "LakeFSImportPollFailing repository=lake namespace=x",
-			"110m": "LakeFSImportPollFailing repository=lake namespace=x, LakeFSImportExporterDown namespace=y",
+			"50m":  "LakeFSImportPollFailing repository=lake cluster=one namespace=x",
+			"110m": "LakeFSImportPollFailing repository=lake cluster=one namespace=x, LakeFSImportExporterDown cluster=one namespace=y",
 		},
 	},
 	{
