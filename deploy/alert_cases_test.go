@@ -125,6 +125,8 @@ var alertCases = []alertCase{
 			"instance=a job=lakefs cluster=two namespace=y": `
 				lakefs_up server=lakefs : 0m 1, 30m 0
 				lakefs_authorized server=lakefs : 0m 1
+				lakefs_repository_max_import_age_seconds server=lakefs repository=lake : 0m 3600
+				lakefs_repository_last_import_timestamp_seconds server=lakefs repository=lake : 0m 0
 			`,
 			"instance=b job=other-lakefs cluster=two namespace=y": `
 				lakefs_up server=lakefs : 0m 1
@@ -135,7 +137,8 @@ var alertCases = []alertCase{
 			"60m": "LakeFSDown cluster=one job=lakefs server=lakefs, LakeFSDown cluster=two namespace=y job=lakefs server=lakefs," +
 				"LakeFSUnauthorized cluster=two namespace=x job=lakefs server=lakefs",
 			"90m": "LakeFSDown cluster=one job=lakefs server=lakefs, LakeFSDown cluster=two namespace=y job=lakefs server=lakefs," +
-				"LakeFSUnauthorized cluster=two namespace=x job=lakefs server=lakefs, LakeFSImportOverdue cluster=one job=lakefs server=lakefs repository=lake",
+				"LakeFSUnauthorized cluster=two namespace=x job=lakefs server=lakefs, LakeFSImportOverdue cluster=one job=lakefs server=lakefs repository=lake," +
+				"LakeFSImportOverdue cluster=two namespace=y job=lakefs server=lakefs repository=lake",
 		},
 	},
 	{
@@ -282,6 +285,7 @@ var alertCases = []alertCase{
 		targets: map[string]string{"instance=a job=lakefs": `
 			lakefs_up server=prod : 0m 1
 			lakefs_authorized server=prod : 0m 1, 30m 0, 90m 1
+			lakefs_authorized server=glitch : 0m 1, 21m 0, 22m 1
 			lakefs_import_exporter_polls_total server=prod result=unauthorized : 0m 0, 30m 0+1
 			lakefs_import_exporter_polls_total server=prod result=timeout : 0m 0
 			import running : 0m running, 30m running!, 90m running
@@ -359,6 +363,12 @@ var alertCases = []alertCase{
 				lakefs_repository_last_import_timestamp_seconds server=prod repository=late team=ingest : 0m 0, 120m 7200
 				lakefs_repository_max_import_age_seconds server=prod repository=seen : 0m 3600
 				lakefs_repository_last_import_timestamp_seconds server=prod repository=seen : 0m 0+1
+			`,
+			"instance=c job=lakefs": `
+				from 120m
+				lakefs_repository_max_import_age_seconds server=prod repository=discovered_late : 0m 3600
+				lakefs_repository_last_import_timestamp_seconds server=prod repository=discovered_late : 0m 0
+				import discovered_late repository=discovered_late : 121m running
 			`,
 		},
 		firing: map[string]string{
@@ -627,6 +637,7 @@ var alertCases = []alertCase{
 			import slower team=ingest : 0m running, 30m running!
 			import glitch repository=pond : 0m running, 30m running!, 33m running
 			import missing repository=pond : 0m not_found
+			import first_poll_fails repository=pond : 21m running!, 22m running
 		`},
 		firing: map[string]string{
 			"29m": "LakeFSImportNotFound missing repository=pond",

@@ -76,7 +76,6 @@ function(promql)
         {{- else }}No refresh has succeeded for 10 minutes: imports that were started since are not watched.
         {{- end }}
       |||,
-      wait='1m',
     ),
 
     // A repository that never had an import is infinitely late.
