@@ -145,15 +145,25 @@ var alertCases = []alertCase{
 		name: "imports of two lakeFS of one name",
 		by:   "cluster, namespace",
 		targets: map[string]string{
-			"instance=a job=lakefs cluster=one":             `import a : 0m stalled`,
-			"instance=a job=lakefs cluster=two namespace=x": `import a : 0m succeeded`,
+			"instance=a job=lakefs cluster=one": `
+				import a : 0m stalled
+				import long start=0m max=10m : 0m running
+			`,
+			"instance=a job=lakefs cluster=two": `
+				import long start=0m max=10m : 0m running
+			`,
+			"instance=a job=lakefs cluster=two namespace=x": `
+				import a : 0m succeeded
+				import long start=0m max=10m : 0m running
+			`,
 			"instance=a job=lakefs cluster=two namespace=y": `import a : 0m failed`,
 		},
-		firing: map[string]string{"30m": "LakeFSImportStalled a cluster=one, LakeFSImportFailed a cluster=two namespace=y"},
+		firing: map[string]string{"35m": "LakeFSImportStalled a cluster=one, LakeFSImportFailed a cluster=two namespace=y," +
+			"LakeFSImportOverrunning long cluster=one, LakeFSImportOverrunning long cluster=two, LakeFSImportOverrunning long cluster=two namespace=x"},
 	},
 	{
 		name: "imports of two lakeFS of one name end badly, a day apart",
-		by:   "cluster",
+		by:   "cluster, namespace",
 		targets: map[string]string{
 			"instance=a job=lakefs cluster=one": `
 				import fails : 0m failed
@@ -165,10 +175,16 @@ var alertCases = []alertCase{
 				import vanishes : 26h lost
 				import ends : 26h canceled
 			`,
+			"instance=a job=lakefs cluster=one namespace=x": `
+				import fails : 26h failed
+				import vanishes : 26h lost
+				import ends : 26h canceled
+			`,
 		},
 		firing: map[string]string{
 			"20h": "LakeFSImportFailed fails cluster=one, LakeFSImportLost vanishes cluster=one, LakeFSImportCanceled ends cluster=one",
-			"27h": "LakeFSImportFailed fails cluster=two, LakeFSImportLost vanishes cluster=two, LakeFSImportCanceled ends cluster=two",
+			"27h": "LakeFSImportFailed fails cluster=two, LakeFSImportLost vanishes cluster=two, LakeFSImportCanceled ends cluster=two," +
+				"LakeFSImportFailed fails cluster=one namespace=x, LakeFSImportLost vanishes cluster=one namespace=x, LakeFSImportCanceled ends cluster=one namespace=x",
 		},
 	},
 	{
@@ -526,8 +542,10 @@ var alertCases = []alertCase{
 		targets: map[string]string{"instance=a job=lakefs cluster=one namespace=x": `
 			lakefs_import_exporter_config_last_reload_successful : 0m 1, 30m 0, 90m 1
 			lakefs_import_exporter_import_file_error file=a.yml : 0m 0, 30m 1, 90m 0
-			lakefs_import_exporter_import_file_error file=b.yml : 0m 0
+			lakefs_import_exporter_import_file_error file=b.yml : 0m 0, 21m 1, 22m 0
 			lakefs_import_exporter_storage_errors_total : 0m 0, 30m 0+1, 90m 3600
+		`, "instance=reloaded_twice job=lakefs": `
+			lakefs_import_exporter_config_last_reload_successful : 0m 1, 21m 0, 22m 1
 		`},
 		firing: map[string]string{
 			"29m":  "",
