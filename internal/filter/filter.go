@@ -24,6 +24,10 @@ type Filter map[string][]string
 // everything, as an empty field of an HTML form does.
 func Parse(query url.Values) (Filter, error) {
 	f := Filter{}
+	var states []string
+	for _, state := range collector.States() {
+		states = append(states, string(state))
+	}
 	for name, values := range query {
 		if !slices.Contains(Parameters(), name) {
 			return nil, fmt.Errorf("unknown parameter %q: must be one of %s", name, strings.Join(Parameters(), ", "))
@@ -32,8 +36,8 @@ func Parse(query url.Values) (Filter, error) {
 			label, labelValue, isLabel := strings.Cut(value, "=")
 			switch {
 			case value == "":
-			case name == "state" && !slices.Contains(collector.States(), collector.State(value)):
-				return nil, fmt.Errorf("state %q: must be one of %s", value, strings.ReplaceAll(strings.Trim(fmt.Sprint(collector.States()), "[]"), " ", ", "))
+			case name == "state" && !slices.Contains(states, value):
+				return nil, fmt.Errorf("state %q: must be one of %s", value, strings.Join(states, ", "))
 			case name == "label" && !isLabel:
 				return nil, fmt.Errorf("label %q: must be NAME=VALUE", value)
 			case name == "label":

@@ -51,7 +51,7 @@ func (v *serverView) judge(snapshot *collector.Snapshot) {
 		v.Word, v.Kind, v.Since = "keys refused", "down", formatTime(v.UnauthorizedSince, snapshot.At)
 	case v.Failed != "":
 		v.Word, v.Kind = "polls failing", "partly"
-	case v.Discovery != nil && (v.Discovery.Error != "" || v.Discovery.Dropped > 0):
+	case v.MissesImports():
 		v.Word, v.Kind = "up", "partly"
 	default:
 		v.Word, v.Kind = "up", "up"
@@ -59,6 +59,11 @@ func (v *serverView) judge(snapshot *collector.Snapshot) {
 	if v.Discovery != nil {
 		v.Discovered = formatTime(v.Discovery.LastSuccess, snapshot.At)
 	}
+}
+
+// MissesImports reports whether the server's discovery fails or leaves imports out.
+func (v *serverView) MissesImports() bool {
+	return v.Discovery != nil && (v.Discovery.Error != "" || v.Discovery.Dropped > 0)
 }
 
 // count counts an import of the server. It can be called on nil.

@@ -109,10 +109,11 @@ func newView(snapshot *collector.Snapshot, q query, f frame) *view {
 func (v *view) Warnings() int {
 	n := len(v.FileErrors) + v.Overdue
 	for i := range v.Servers {
-		if s := &v.Servers[i]; s.Kind != "down" && s.Word != "up" {
+		s := &v.Servers[i]
+		if s.Kind != "down" && s.Word != "up" {
 			n++
 		}
-		if d := v.Servers[i].Discovery; d != nil && (d.Error != "" || d.Dropped > 0) {
+		if s.MissesImports() {
 			n++
 		}
 	}
