@@ -114,6 +114,9 @@ func TestHungImportDelaysNoOther(t *testing.T) {
 	g := w.hold(func(r *http.Request) bool { return r.URL.Query().Get("id") == keys[0].ID })
 	end, scrape := begin(context.DeadlineExceeded, w.scraping)
 	hung := wait(w.getting(keys[0]))
+	for _, key := range keys[1:] {
+		w.get(key) // the scrape's request ends before the clock goes on
+	}
 	for range 3 {
 		w.advance(5 * time.Second)
 		if v := w.get(keys[1]); !v.StatusAt.Equal(w.Now()) {
