@@ -271,7 +271,7 @@ func (c *Collector) scrape(ctx context.Context, s *server) {
 	case len(repositories)+len(backlog) > 0:
 		refs = inTurns(repositories, known, backlog)
 	case len(known) == 0:
-		refs = []lakefs.Ref{{}} // its health
+		refs = []lakefs.Ref{{}, keysRef} // its health comes first
 	}
 	answered, missed := s.poll(ctx, batch, refs...)
 	if errors.Is(ctx.Err(), context.Canceled) {

@@ -77,9 +77,23 @@ func TestServerStatus(t *testing.T) {
 	with(lakefstest.Everything, lakefstest.Fault{Status: 404, Body: lakefstest.Message("not found")}, "with no import known", true, true)
 	check("at last", true, true)
 	equal(t, "log", []string{
-		"warn bad_response=1", "info", "warn unauthorized=2", "warn server_error=2", "warn unauthorized=2", "info",
+		"warn unauthorized=1", "info", "warn bad_response=1", "info", "warn unauthorized=2", "warn server_error=2", "warn unauthorized=2", "info",
 		"warn unauthorized=1", "warn server_error=2", "warn not_found=2", "info",
 	}, w.logged("Polls "))
+}
+
+// A server that is healthy is up, even if the request that tries its keys hangs.
+func TestHungCheckOfKeys(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Servers[0].MaxConcurrentRequests = 1 // health first
+	w.collector.Apply(w.cfg)
+	g := w.hold(func(r *http.Request) bool { return !lakefstest.Healthchecks(r) })
+	end, scrape := begin(context.DeadlineExceeded, w.scraping)
+	g.await(1)
+	end()
+	if s := (<-scrape).Servers[0]; !s.Up || !s.Authorized {
+		t.Errorf("up %v, authorized %v", s.Up, s.Authorized)
+	}
 }
 
 func TestSinceWhenAServerFails(t *testing.T) {

@@ -53,7 +53,6 @@ type answer struct {
 	lastImport time.Time            // of a repository; zero if there was none
 	date       time.Time            // lakeFS's clock; zero if it is not known
 	err        error
-	keysErr    error // why the keys may be no good, of a server that is asked for its health
 }
 
 // fromLakeFS reports whether lakeFS itself gave the answer.
@@ -77,6 +76,14 @@ type call struct {
 	done    bool
 	answer  answer
 }
+
+// keysRef asks whether a server accepts the keys.
+var keysRef = lakefs.Ref{ID: "keys"}
+
+func (c *call) isKeys() bool { return c.Repository == "" && c.ID == keysRef.ID }
+
+// isHealth reports whether c asks for the server's health, which takes no keys.
+func (c *call) isHealth() bool { return c.Repository == "" && c.ID == "" }
 
 // outdated reports whether c is done, and too old to be shared at the time now. A
 // clock that was set back must not make answers last.
@@ -179,7 +186,7 @@ func (p *poller) paused() time.Time {
 // poll asks for the statuses of imports, and waits until all are answered, or
 // else until ctx is done. It returns the calls with an answer, and what misses
 // one. A Ref without an ID is for the newest import of the repository, and a zero
-// one for the server's health.
+// one for the server's health; keysRef is for its keys.
 func (p *poller) poll(ctx context.Context, l lane, refs ...lakefs.Ref) (answered []*call, missed []Key) {
 	w := p.join(l, refs)
 	select {
@@ -367,11 +374,10 @@ func (p *poller) ask(ctx context.Context, client *lakefs.Client, c *call) {
 	a := &c.answer
 	a.sent = true
 	switch {
-	case c.Repository == "":
+	case c.isKeys():
+		a.err = client.CheckKeys(ctx)
+	case c.isHealth():
 		a.date, a.err = client.Healthcheck(ctx)
-		if a.err == nil {
-			a.keysErr = client.CheckKeys(ctx)
-		}
 	case c.ID == "":
 		var last lakefs.LastImport
 		last, a.err = client.LastImport(ctx, c.Repository)

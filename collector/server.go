@@ -2,7 +2,6 @@ package collector
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -127,12 +126,11 @@ func (t *tally) add(c *call) {
 		t.newest = a.At
 		t.skew = time.Duration(a.date.Unix()-a.At.Unix()) * time.Second
 	}
-	t.answered++
-	var keys *lakefs.Error
+	if !c.isKeys() { // else it is the health that counts
+		t.answered++
+	}
 	switch {
-	case errors.As(a.keysErr, &keys) && keys.Kind == lakefs.Unauthorized && keys.FromLakeFS():
-		t.refused++
-	case a.keysErr != nil: // which says nothing about them
+	case c.isHealth():
 	case a.err == nil, a.Result == lakefs.NotFound:
 		t.accepted++
 	case a.Result == lakefs.Unauthorized:
