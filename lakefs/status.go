@@ -1,10 +1,12 @@
 package lakefs
 
 import (
-	"encoding/json"
 	"errors"
-	"strconv"
+	"fmt"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // ImportStatus is what lakeFS last recorded of an import: the schema
@@ -31,7 +33,7 @@ type ImportStatus struct {
 
 // ImportError is why an import ended without success.
 type ImportError struct {
-	Message string
+	Message string `json:"message"`
 }
 
 // Outcome is the result of an import, as far as one status tells.
@@ -65,59 +67,46 @@ func (s *ImportStatus) Outcome() Outcome {
 }
 
 // UnmarshalJSON decodes the body of an answer of importStatus. It refuses a
-// body that lacks a required field or has a value that lakeFS cannot mean, so
-// that a half-understood answer is never taken for a status. Its errors do not
-// quote from the body.
+// body that lacks a required field, has one twice, or has a value that lakeFS cannot
+// mean, so that a half-understood answer is never taken for a status. Keys are
+// taken as they are spelled. Its errors do not quote from the body.
 func (s *ImportStatus) UnmarshalJSON(data []byte) error {
-	var (
-		fields    map[string]json.RawMessage // by keys as they are spelled
-		completed []byte
-		updated   *time.Time
-		commit    struct{ ID string }
-		status    ImportStatus
-	)
-	if json.Unmarshal(data, &fields) != nil || fields == nil {
-		return errors.New("not an object")
+	var body struct {
+		Completed       *bool      `json:"completed"`
+		UpdateTime      *time.Time `json:"update_time"`
+		IngestedObjects *int64     `json:"ingested_objects"`
+		MetarangeID     string     `json:"metarange_id"`
+		Commit          struct {
+			ID string `json:"id"`
+		} `json:"commit"`
+		Error *ImportError `json:"error"`
 	}
-	for key, value := range fields {
-		if string(value) == "null" {
-			continue
-		}
-		var err error
-		switch key {
-		case "completed":
-			completed = value
-		case "update_time":
-			updated = new(time.Time)
-			err = updated.UnmarshalJSON(value)
-		case "ingested_objects":
-			var count uint64
-			count, err = strconv.ParseUint(string(value), 10, 63)
-			status.IngestedObjects = new(int64(count))
-		case "metarange_id":
-			err = json.Unmarshal(value, &status.MetarangeID)
-		case "commit":
-			err = json.Unmarshal(value, &commit)
-		case "error":
-			err = json.Unmarshal(value, &status.Error)
-		}
-		if err != nil {
-			return errors.New(key + " has a value of another type")
-		}
-	}
+	// Invalid UTF-8 becomes U+FFFD.
+	err := json.Unmarshal(data, &body, jsontext.AllowInvalidUTF8(true))
+	var mismatch *json.SemanticError
 	switch {
-	case string(completed) != "true" && string(completed) != "false":
-		return errors.New("completed is not a boolean")
-	case updated == nil:
+	case errors.As(err, &mismatch) && mismatch.JSONPointer != "":
+		return fmt.Errorf("%s has a value of another type", mismatch.JSONPointer)
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return errors.New("an object with the same key twice")
+	case err != nil:
+		return errors.New("not an object")
+	case body.Completed == nil:
+		return errors.New("completed is missing")
+	case body.UpdateTime == nil:
 		return errors.New("update_time is missing")
+	case body.IngestedObjects != nil && *body.IngestedObjects < 0:
+		return errors.New("ingested_objects is negative")
 	}
 	// A zone offset can carry the edges of RFC 3339 out of its four-digit
 	// years, and such a time could not be written as JSON again.
-	status.UpdateTime = updated.UTC()
-	if y := status.UpdateTime.Year(); y < 0 || y > 9999 {
+	updated := body.UpdateTime.UTC()
+	if y := updated.Year(); y < 0 || y > 9999 {
 		return errors.New("update_time is out of range")
 	}
-	status.Completed, status.CommitID = string(completed) == "true", commit.ID
-	*s = status
+	*s = ImportStatus{
+		Completed: *body.Completed, UpdateTime: updated, IngestedObjects: body.IngestedObjects,
+		MetarangeID: body.MetarangeID, CommitID: body.Commit.ID, Error: body.Error,
+	}
 	return nil
 }

@@ -24,8 +24,7 @@ func TestOutcome(t *testing.T) {
 		{"fields of other versions", `"completed":false,"import_branch":"x","phase":{"name":[1,"}"]}`, lakefs.Running},
 		{"keys in another case", `"completed":false,"Completed":true,"ERROR":{"message":"x"},"Commit":{"id":"1"}`, lakefs.Running},
 		{"keys of inner objects", `"phase":{"completed":true},"completed":false`, lakefs.Running},
-		{"the last of two values", `"completed":true,"completed":false`, lakefs.Running},
-		{"escaped key", `"completed":false,"\u0063ompleted":true`, lakefs.Succeeded},
+		{"escaped key", `"\u0063ompleted":true`, lakefs.Succeeded},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var status lakefs.ImportStatus
@@ -43,14 +42,17 @@ func TestUnmarshalStatus(t *testing.T) {
 	count := func(v string) string { return strings.Replace(running, ":5", ":"+v, 1) }
 	with := func(more string) string { return strings.Replace(running, "{", "{"+more+",", 1) }
 	for _, tc := range []struct{ name, body, want string }{
-		{"null", "null", "not an object"},
-		{"message", `{"message":"ok"}`, "completed is not a boolean"},
-		{"update_time not a time", `{"completed":false,"update_time":"yesterday"}`, "update_time has a value of another type"},
+		{"null", "null", "completed is missing"},
+		{"array", "[]", "not an object"},
+		{"message", `{"message":"ok"}`, "completed is missing"},
+		{"completed twice", with(`"completed":true`), "an object with the same key twice"},
+		{"completed a string", `{"completed":"false"}`, "/completed has a value of another type"},
+		{"update_time not a time", `{"completed":false,"update_time":"yesterday"}`, "/update_time has a value of another type"},
 		{"update_time after year 9999", `{"completed":false,"update_time":"9999-12-31T23:59:59-01:00"}`, "update_time is out of range"},
-		{"no completed", `{"update_time":"2026-11-22T10:50:49Z"}`, "completed is not a boolean"},
-		{"count a string", count(`"5"`), "ingested_objects has a value of another type"},
-		{"count below zero", count("-5"), "ingested_objects has a value of another type"},
-		{"error a string", with(`"error":"x"`), "error has a value of another type"},
+		{"no completed", `{"update_time":"2026-11-22T10:50:49Z"}`, "completed is missing"},
+		{"count a string", count(`"5"`), "/ingested_objects has a value of another type"},
+		{"count below zero", count("-5"), "ingested_objects is negative"},
+		{"error a string", with(`"error":"x"`), "/error has a value of another type"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var status lakefs.ImportStatus
