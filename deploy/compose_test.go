@@ -377,9 +377,8 @@ func composeExporter(t *testing.T, project *types.Project, lakeFS *lakefstest.Se
 	dsn, config := c.path("/run/secrets/postgres_dsn"), c.path("/etc/lakefs_import_exporter/config.yml")
 	rewrite(t, dsn).replace("@postgres/", "@"+postgres+"/").write(dsn)
 	rewrite(t, config).replace("http://lakefs.localhost:8000", lakeFS.URL).write(config)
-	c.mkdir(c.path("/etc/lakefs_import_exporter/imports"))
-	args := append(slices.Clone(project.Services["exporter"].Command), "--web.listen-address=127.0.0.1:0")
-	return c, startCommand(t, c.command(args...))
+	c.mkdir("/etc/lakefs_import_exporter/imports")
+	return c, c.start(project.Services["exporter"].Command...)
 }
 
 // freeAddress returns a loopback address at which nothing listens.

@@ -92,9 +92,9 @@ func (e *engine) pack(name, path string, programs, folders []string) {
 	}
 }
 
-// build builds the image by its Dockerfile. The builder's base is made of this
+// build builds the image by its Dockerfile, of a clone. The builder's base is made of this
 // machine's Go, since it may be that none can be pulled.
-func (e *engine) build(tag string) {
+func (e *engine) build(tag, clone string, args ...string) {
 	e.t.Helper()
 	const base = "localhost/lakefs_import_exporter_test_golang"
 	env := func(key string) string {
@@ -110,9 +110,8 @@ func (e *engine) build(tag string) {
 		folders = append(folders, filepath.Join(root, part))
 	}
 	e.pack(base, "/"+root+"/bin:/usr/bin", []string{"sh", "make", "git", "sed", "mkdir", "env"}, folders)
-	from := stages(e.t)[0].BaseName
-	e.podman("build", "--quiet", "--network=host", "--env=GOPROXY="+env("GOPROXY"), "--build-context="+from+"=container-image://"+base,
-		"--file="+dockerfile, "--tag="+tag, clone(e.t))
+	e.podman(append([]string{"build", "--quiet", "--network=host", "--env=GOPROXY=" + env("GOPROXY"), "--build-context=" + builderImage(e.t) + "=container-image://" + base,
+		"--file=" + filepath.Join(clone, "deploy", dockerfile), "--tag=" + tag, clone}, args...)...)
 }
 
 // start starts a container in the background, and returns its name.
@@ -134,12 +133,32 @@ func (e *engine) start(args ...string) string {
 func TestImageInEngine(t *testing.T) {
 	e := newEngine(t)
 	const image = "localhost/lakefs_import_exporter_test"
-	e.build(image)
+	dir := clone(t)
+	for _, file := range []string{".tools/helm", "dist/SHA256SUMS", "config.yml", "data/imports.db", "imports/a.yml"} {
+		write(t, filepath.Join(dir, file), "of whoever builds")
+	}
+	e.build(image, dir)
 	hardened := []string{"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=256m", "--env=GOMEMLIMIT=230MiB"}
 
+	t.Run("files", func(t *testing.T) {
+		e := &engine{t, e.env}
+		e.build(image+"_build", dir, "--target=build")
+		// Neither is anything missing, which its version would tell, nor is anything too much.
+		if status := e.podman("run", "--rm", "--network=none", image+"_build", "git", "status", "--porcelain", "--ignored"); status != "!! "+program {
+			t.Errorf("it is not built of what is committed:\n%s", status)
+		}
+		id := e.podman("create", image)
+		t.Cleanup(func() { _ = e.command("podman", "rm", id).Run() })
+		tar := exec.Command("tar", "-t")
+		tar.Stdin = strings.NewReader(e.podman("export", id))
+		files, err := tar.Output()
+		if want := "data/\netc/\netc/ssl/\netc/ssl/certs/\netc/ssl/certs/ca-certificates.crt\n" + program + "\n"; err != nil || string(files) != want {
+			t.Errorf("%v, the image has\n%s", err, files)
+		}
+	})
 	t.Run("demo", func(t *testing.T) {
 		e := &engine{t, e.env}
-		id := e.start(append(slices.Clone(hardened), "--publish=127.0.0.1::10470", image, "--demo")...)
+		id := e.start(append(slices.Clone(hardened), "--publish-all", image, "--demo")...)
 		url := "http://" + e.podman("port", id, "10470/tcp")
 		eventually(t, "the demo", func() error { _, err := send(http.MethodGet, url+"/-/ready", nil); return err })
 		metrics, err := send(http.MethodGet, url+"/metrics", nil)

@@ -190,7 +190,7 @@ func secrets(t *testing.T, files ...string) map[string][]string {
 func (r *release) container(t *testing.T, secrets map[string][]string) *container {
 	t.Helper()
 	c := newContainer(t)
-	_, certificate := startTLSLakeFS(t)
+	certificate, _ := newCertificate(t)
 	pod, _ := r.pod(t)
 	// put puts a key of a Secret or ConfigMap where nobody else can read it.
 	put := func(path, content string, mode *int32) {
@@ -211,7 +211,7 @@ func (r *release) container(t *testing.T, secrets map[string][]string) *containe
 	}
 	for _, mount := range pod.Spec.Containers[0].VolumeMounts {
 		at := c.path(mount.MountPath)
-		c.mkdir(at)
+		c.mkdir(mount.MountPath)
 		switch v := volumes[mount.Name]; {
 		case v.PersistentVolumeClaim != nil:
 			if err := os.Chown(at, nobody, nobody); err != nil {
@@ -296,9 +296,13 @@ func TestChart(t *testing.T) {
 			if s := r.services[0].Spec.Ports[0]; s.TargetPort.StrVal != pod.Spec.Containers[0].Ports[0].Name {
 				t.Errorf("the Service leads to port %s", s.TargetPort.StrVal)
 			}
-			c, args := r.container(t, secrets(t, file)), inPod(pod.Spec.Containers[0].Args, "0")
-			c.check(args...)
-			c.runs(args, storagePath(pod.Spec))
+			c := r.container(t, secrets(t, file))
+			c.start(inPod(pod.Spec.Containers[0].Args, "0")...).kill()
+			for _, m := range pod.Spec.Containers[0].VolumeMounts {
+				if m.Name == "storage" {
+					glob(t, c.path(m.MountPath+"/*")) // what it stores
+				}
+			}
 		})
 	}
 }
@@ -306,16 +310,6 @@ func TestChart(t *testing.T) {
 // goldenOf returns where what the chart makes of a file of values is kept.
 func goldenOf(values, ext string) string {
 	return filepath.Join("helm", strings.TrimSuffix(filepath.Base(values), "-values.yaml")+ext)
-}
-
-// storagePath returns where the storage of a pod is mounted, if it has one.
-func storagePath(pod core.PodSpec) string {
-	for _, m := range pod.Containers[0].VolumeMounts {
-		if m.Name == "storage" {
-			return m.MountPath
-		}
-	}
-	return ""
 }
 
 // contains reports whether all has every pair of some.
@@ -810,7 +804,7 @@ func TestChartProbes(t *testing.T) {
 			if webConfig != "" {
 				write(t, c.path("/etc/lakefs_import_exporter_web/web.yml"), webConfig)
 			}
-			p := startCommand(t, c.command(append(slices.Clone(exporter.Args), "--web.listen-address=127.0.0.1:0")...))
+			p := c.start(exporter.Args...)
 			for _, probe := range []*core.Probe{exporter.StartupProbe, exporter.ReadinessProbe, exporter.LivenessProbe} {
 				switch {
 				case webConfig == "" && probe.HTTPGet != nil:
@@ -835,7 +829,7 @@ func TestChartExternalURL(t *testing.T) {
 	r := template(t, "--set=externalUrl=https://tools.example.com/{{ .Release.Name }}/")
 	pod, _ := r.pod(t)
 	exporter := pod.Spec.Containers[0]
-	p := startCommand(t, r.container(t, secrets(t)).command(append(slices.Clone(exporter.Args), "--web.listen-address=127.0.0.1:0")...))
+	p := r.container(t, secrets(t)).start(exporter.Args...)
 	_, tested, _ := strings.Cut(strings.Join(r.pods[0].Spec.Containers[0].Command, " "), ":10470")
 	for _, path := range []string{
 		exporter.StartupProbe.HTTPGet.Path, exporter.ReadinessProbe.HTTPGet.Path, exporter.LivenessProbe.HTTPGet.Path,

@@ -3,8 +3,6 @@
 package deploy_test
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
@@ -322,7 +320,7 @@ func (n *node) exporter(namespace string) (core.Pod, *process) {
 func TestNode(t *testing.T) {
 	e := newEngine(t)
 	const image = "localhost/lakefs_import_exporter_test:latest"
-	e.build(image)
+	e.build(image, clone(t))
 	dir := t.TempDir()
 	if out, err := exec.Command("cp", need(t, "busybox"), dir+"/busybox").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -421,17 +419,11 @@ func TestNode(t *testing.T) {
 	})
 	t.Run("TLS and authentication", func(t *testing.T) {
 		n := n.in(t)
-		lender := httptest.NewTLSServer(nil)
-		defer lender.Close()
-		certificate := lender.TLS.Certificates[0]
-		key, err := x509.MarshalPKCS8PrivateKey(certificate.PrivateKey)
-		if err != nil {
-			t.Fatal(err)
-		}
+		certificate, key := newCertificate(t)
 		n.secret(ns, "exporter-web", map[string]string{
 			"web.yml": "tls_server_config: {cert_file: tls.crt, key_file: tls.key}\nbasic_auth_users: {prometheus: $2a$04$uWOXW7Rto7Wkd1N/UaxCq.nqY/mv5OZQykEfulrusbtPRQxmHESMq}\n",
-			"tls.crt": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})),
-			"tls.key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})),
+			"tls.crt": certificate,
+			"tls.key": key,
 		})
 		n.mustHelm(ns, slices.Concat([]string{"upgrade", "test"}, base, watch(first, second), []string{"--set=webConfig.existingSecret=exporter-web"})...)
 		n.mustHelm(ns, "test", "test")

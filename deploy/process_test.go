@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -171,6 +173,32 @@ func send(method, url string, body io.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("%s: HTTP status %d: %s", url, resp.StatusCode, b)
 	}
 	return b, nil
+}
+
+// hasSample returns an error unless a line of /metrics matches.
+func (p *process) hasSample(pattern string) error {
+	metrics, err := send(http.MethodGet, p.URL+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	if !regexp.MustCompile("(?m)^" + pattern + "$").Match(metrics) {
+		return fmt.Errorf("no sample %s", pattern)
+	}
+	return nil
+}
+
+// newCertificate returns a certificate for 127.0.0.1 and its key.
+func newCertificate(t *testing.T) (certificate, key string) {
+	t.Helper()
+	lender := httptest.NewTLSServer(nil)
+	defer lender.Close()
+	pair := lender.TLS.Certificates[0]
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 const program = "lakefs_import_exporter"
