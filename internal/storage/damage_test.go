@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -108,7 +109,7 @@ func TestDamaged(t *testing.T) {
 			for seed := range uint64(2) {
 				file := bytes.Clone(whole)
 				damage(rand.New(rand.NewPCG(seed, uint64(at))), file[at:at+pageSize], whole)
-				must(t, os.WriteFile(path, file, 0o600))
+				must(t, errors.Join(os.Remove(path), os.WriteFile(path, file, 0o600))) // whoever panicked still has the lock
 				tried++
 				if wantGoodOrRefused(t, path, content, before) {
 					refused++
@@ -124,7 +125,10 @@ func TestDamaged(t *testing.T) {
 
 // used returns how many bytes of a file are in use.
 func used(file []byte) int {
-	newest, _ := newestMeta(file)
+	newest := file[:pageSize]
+	if next := file[pageSize:]; order.Uint64(next[64:]) > order.Uint64(newest[64:]) {
+		newest = next
+	}
 	return int(order.Uint64(newest[56:])) * pageSize
 }
 
@@ -137,7 +141,7 @@ func TestTruncated(t *testing.T) {
 		lengths = append(lengths, at-1, at, at+80)
 	}
 	for _, length := range lengths {
-		must(t, os.WriteFile(path, whole[:length], 0o600))
+		must(t, errors.Join(os.Remove(path), os.WriteFile(path, whole[:length], 0o600)))
 		if refused := wantGoodOrRefused(t, path, content, before); refused != (length < used(whole)) || t.Failed() {
 			t.Fatalf("%d of %d bytes: refused %t", length, used(whole), refused)
 		}

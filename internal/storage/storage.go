@@ -7,14 +7,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"lakefs_import_exporter/collector"
 )
@@ -68,56 +71,47 @@ func (s *Storage) explain(err error) error {
 }
 
 func (s *Storage) open(timeout time.Duration) error {
-	err := os.MkdirAll(filepath.Dir(s.path), 0o750)
-	if err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o750); err != nil {
 		return err
 	}
-	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	info, err := os.Stat(s.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err = lock(s.file, timeout); err == nil {
-		err = protect(s.load)
+	if err == nil && !info.Mode().IsRegular() {
+		return errors.New("is not a regular file")
 	}
+	isNew := err != nil || info.Size() == 0
+	err = protect(func() error {
+		if !isNew {
+			if err := s.verifyFile(timeout); err != nil {
+				return err
+			}
+		}
+		return s.load(timeout)
+	})
 	if err != nil {
 		s.abandon(err)
+		if isNew && !errors.Is(err, errLocked) {
+			// What a full disk leaves unfinished would be refused as damaged later.
+			err = errors.Join(err, os.Truncate(s.path, 0))
+		}
 	}
 	return err
 }
 
-// lock locks a file as bbolt does, so that it can be verified before bbolt reads
-// it.
-func lock(file *os.File, timeout time.Duration) error {
-	for deadline := time.Now().Add(timeout); ; <-time.After(50 * time.Millisecond) {
-		locked, err := tryLock(file)
-		if locked || err != nil {
-			return err
-		}
-		if time.Now().After(deadline) {
-			return errLocked
-		}
-	}
-}
-
-// load verifies s.file and opens it as a database. It writes to an empty one
-// only: the disk may be full.
-func (s *Storage) load() error {
-	info, err := s.file.Stat()
-	if err != nil {
+// verifyFile verifies the file while bbolt has read its meta pages only, as it does
+// where it must not write.
+func (s *Storage) verifyFile(timeout time.Duration) error {
+	if err := s.openDB(bolt.Options{ReadOnly: true, Timeout: timeout}); err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() {
-		return errors.New("is not a regular file")
-	}
-	if info.Size() > 0 {
-		if err = s.verify(info); err != nil {
-			return err
-		}
-	}
-	s.db, err = bolt.Open(s.path, 0, &bolt.Options{
-		PageSize:     pageSize,
-		FreelistType: bolt.FreelistMapType,
-		OpenFile:     func(string, int, os.FileMode) (*os.File, error) { return s.file, nil },
-	})
+	return errors.Join(s.db.View(s.verify), s.db.Close())
+}
+
+// load reads the entries. It writes to an empty file only: the disk may be full.
+func (s *Storage) load(timeout time.Duration) error {
+	err := s.openDB(bolt.Options{PageSize: pageSize, FreelistType: bolt.FreelistMapType, Timeout: timeout})
 	if err == nil {
 		err = s.db.View(s.read)
 	}
@@ -126,9 +120,20 @@ func (s *Storage) load() error {
 			err = syncDir(filepath.Dir(s.path))
 		}
 	}
-	if err != nil && info.Size() == 0 {
-		// What a full disk leaves unfinished would be refused as damaged later.
-		err = errors.Join(err, os.Truncate(s.path, 0))
+	return err
+}
+
+func (s *Storage) openDB(options bolt.Options) (err error) {
+	options.OpenFile = func(name string, flag int, mode os.FileMode) (file *os.File, err error) {
+		s.file, err = os.OpenFile(name, flag, mode)
+		return s.file, err
+	}
+	s.db, err = bolt.Open(s.path, 0o600, &options)
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return errLocked
+	case err != nil && !errors.As(err, new(syscall.Errno)):
+		return errNoBolt
 	}
 	return err
 }
@@ -156,12 +161,16 @@ func protect(f func() error) (err error) {
 	return f()
 }
 
-// abandon closes the file without bbolt, whose locks a panic may have left
-// locked. The mapping stays.
+// abandon closes the file. After a panic that is without bbolt, whose mutexes may
+// have been left locked; the mapping, and with it the lock, then stay.
 func (s *Storage) abandon(err error) {
 	s.unusable = err
-	_ = unlock(s.file)
-	_ = s.file.Close()
+	switch {
+	case errors.Is(err, errDamaged):
+		_ = s.file.Close()
+	case s.db != nil:
+		_ = s.db.Close()
+	}
 }
 
 // Close closes the file. Later calls of Update fail.

@@ -46,7 +46,7 @@ func each[T any](from, to int, f func(int) T) (all []T) {
 	return all
 }
 
-func open(path string) (*Storage, error) { return openWithin(path, 0) }
+func open(path string) (*Storage, error) { return openWithin(path, time.Millisecond) }
 
 func mustOpen(t testing.TB, path string) *Storage {
 	t.Helper()

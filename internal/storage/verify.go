@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
-	"io/fs"
+	"os"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // The layout of a bbolt file, as bbolt's package internal/common has it, in the
@@ -43,47 +45,33 @@ func (m *meta) transaction() uint64 { return order.Uint64(m[64:]) }
 func (m *meta) valid() bool {
 	sum := fnv.New64a()
 	_, _ = sum.Write(m[headerSize:72])
-	return order.Uint32(m[24:]) == pageSize && order.Uint64(m[72:]) == sum.Sum64()
-}
-
-// newestMeta returns the meta page of the newest transaction, and the other one,
-// which is that of the transaction before. bbolt ignores one that is damaged.
-func newestMeta(file []byte) (newest, other *meta) {
-	m := [2]meta{meta(file[:metaSize]), meta(file[pageSize:][:metaSize])}
-	if !m[0].valid() || m[1].valid() && m[1].transaction() > m[0].transaction() {
-		return &m[1], &m[0]
-	}
-	return &m[0], &m[1]
+	return order.Uint64(m[72:]) == sum.Sum64()
 }
 
 // verify reports what would make bbolt loop, allocate any amount of memory or
 // write over pages in use. It panics where a length or position is outside of
 // the file. That the entries are the right ones is verified by their digest;
 // that they are in order within a page is not.
-func (s *Storage) verify(info fs.FileInfo) error {
-	data, err := mapFile(s.file, int(info.Size()))
+func (s *Storage) verify(tx *bolt.Tx) error {
+	info, err := s.file.Stat()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unmapFile(data) }()
-	if len(data) < 2*pageSize {
-		return errNoBolt
-	}
-	newest, other := newestMeta(data)
+	t := tree{file: s.file}
+	// bbolt writes the two meta pages in turn, and ignores one that is damaged.
+	newest, other := t.meta(tx.ID()), t.meta(tx.ID()+1)
 	root, freelist, pages := order.Uint64(newest[32:]), order.Uint64(newest[48:]), order.Uint64(newest[56:])
 	switch {
-	case !newest.valid():
-		return errNoBolt
-	case freelist == noFreelist:
+	case order.Uint32(newest[24:]) != pageSize, freelist == noFreelist:
 		return errForeign
-	case pages < 2 || pages > uint64(len(data)/pageSize):
-		return fmt.Errorf("%w: has %d bytes, but should have %d pages of %d", errDamaged, len(data), pages, pageSize)
+	case pages < 2 || pages > uint64(info.Size()/pageSize):
+		return fmt.Errorf("%w: has %d bytes, but should have %d pages of %d", errDamaged, info.Size(), pages, pageSize)
 	case !other.valid() || other.transaction()+1 != newest.transaction():
 		s.loaded.Skipped = append(s.loaded.Skipped, fmt.Errorf("one of the two meta pages is damaged: if it was the newer one, "+
 			"the registrations, removals or observations that were stored last, at %s, are lost",
 			info.ModTime().UTC().Format(time.RFC3339)))
 	}
-	t := tree{data: data, used: make([]bool, pages)}
+	t.used = make([]bool, pages)
 	t.used[0], t.used[1] = true, true
 	t.verifyFreelist(t.page(freelist))
 	t.verify(t.page(root), nil)
@@ -92,7 +80,7 @@ func (s *Storage) verify(info fs.FileInfo) error {
 
 // tree is the pages of a file. Its methods panic where they are damaged.
 type tree struct {
-	data []byte
+	file *os.File
 	used []bool // by page, whether something refers to it
 }
 
@@ -106,7 +94,7 @@ func (t *tree) use(id uint64) {
 // page returns a page with those that it continues on.
 func (t *tree) page(id uint64) []byte {
 	t.use(id)
-	page := t.data[id*pageSize:]
+	page := t.read(id, 1)
 	if got := order.Uint64(page); got != id {
 		damaged("page %d says it is page %d", id, got)
 	}
@@ -114,7 +102,18 @@ func (t *tree) page(id uint64) []byte {
 	for i := range overflow {
 		t.use(id + 1 + i)
 	}
-	return page[:(1+overflow)*pageSize]
+	return t.read(id, 1+overflow)
+}
+
+// meta returns the meta page that a transaction is written to.
+func (t *tree) meta(transaction int) meta { return meta(t.read(uint64(transaction%2), 1)) }
+
+func (t *tree) read(id, pages uint64) []byte {
+	data := make([]byte, pages*pageSize)
+	if _, err := t.file.ReadAt(data, int64(id*pageSize)); err != nil {
+		damaged("page %d: %v", id, err)
+	}
+	return data
 }
 
 // verifyFreelist verifies the IDs of a freelist; bbolt verifies its flags.
