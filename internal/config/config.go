@@ -103,8 +103,7 @@ func (l *Loader) load() (cfg collector.Config, errs []error) {
 	if err != nil {
 		return cfg, []error{err}
 	}
-	doc, errs := decode[file](data)
-	f := &doc.value
+	f, errs := decode[file](data)
 	if len(f.Servers) == 0 {
 		if errs != nil {
 			return cfg, errs

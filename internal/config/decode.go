@@ -32,9 +32,7 @@ type written[T any] struct {
 
 // UnmarshalYAML has the older form because the newer one forgets KnownFields.
 func (w *written[T]) UnmarshalYAML(unmarshal func(any) error) error {
-	if err := unmarshal(&w.line); err != nil {
-		return err
-	}
+	_ = unmarshal(&w.line) // never fails
 	if d, ok := any(&w.value).(interface{ setDefaults() }); ok {
 		d.setDefaults()
 	}
@@ -57,19 +55,19 @@ func (l *line) UnmarshalYAML(n *yaml.Node) error {
 
 // decode decodes data, at most one YAML document, and refuses keys that T does not
 // have. Its errors quote no value from data that may be a secret; there is none for
-// what is within a written of T. Line is 0 if nothing was decoded.
-func decode[T any](data []byte) (doc written[T], errs []error) {
+// what is within a written of T.
+func decode[T any](data []byte) (_ T, errs []error) {
 	defer func() {
 		// yaml.v3 has panicked on malformed input before, and an import file
 		// must not take the exporter down.
 		if recover() != nil {
-			doc, errs = written[T]{}, []error{errors.New("not valid YAML")}
+			errs = []error{errors.New("not valid YAML")}
 		}
 	}()
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
-	err := dec.Decode(&inspected[T]{&doc})
-	errs = explain(doc.err)
+	var document inspected[T]
+	err := dec.Decode(&document)
 	if err == nil {
 		var second yaml.Node
 		if err = dec.Decode(&second); err == nil {
@@ -78,13 +76,23 @@ func decode[T any](data []byte) (doc written[T], errs []error) {
 	}
 	tab := indentedWithTab.FindIndex(data)
 	switch {
-	case err == nil, errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF):
+		return document.value, nil
 	case tab != nil && strings.Contains(err.Error(), "cannot start any token"):
-		errs = append(errs, lineError(1+bytes.Count(data[:tab[1]], []byte("\n")), "indented with a tab (use spaces)"))
-	default:
-		errs = append(errs, explain(err)...)
+		err = lineError(1+bytes.Count(data[:tab[1]], []byte("\n")), "indented with a tab (use spaces)")
 	}
-	return doc, errs
+	return document.value, explain(err)
+}
+
+// inspected is a document that is inspected before it is decoded.
+type inspected[T any] struct{ value T }
+
+// UnmarshalYAML has the older form, as that of written.
+func (i *inspected[T]) UnmarshalYAML(unmarshal func(any) error) error {
+	if err := unmarshal(&inspector{}); err != nil {
+		return err
+	}
+	return unmarshal(&i.value)
 }
 
 // bounded returns the first of errs, by their lines.
@@ -103,17 +111,6 @@ func bounded(errs []error) []error {
 var indentedWithTab = regexp.MustCompile(`(?m)^ *\t`)
 
 func lineError(line int, problem string) error { return fmt.Errorf("line %d: %s", line, problem) }
-
-// inspected is a document that is inspected before it is decoded.
-type inspected[T any] struct{ doc *written[T] }
-
-// UnmarshalYAML has the older form, as that of written.
-func (i *inspected[T]) UnmarshalYAML(unmarshal func(any) error) error {
-	if err := unmarshal(&inspector{}); err != nil {
-		return err
-	}
-	return unmarshal(i.doc)
-}
 
 // inspector only inspects.
 type inspector struct{}
@@ -217,7 +214,7 @@ func explainType(text string) string {
 	m := typeErrors.FindStringSubmatch(text)
 	switch line, key, typ, twice, tag, target, problem := m[1], m[2], m[3], m[4], m[5], m[6], m[7]; {
 	case key != "":
-		return fmt.Sprintf("%sunknown key %q%s", line, key, hint(key, knownKeys()[typ]))
+		return fmt.Sprintf("%sunknown key %q%s", line, key, hint(key, knownKeys[typ]))
 	case twice != "":
 		return fmt.Sprintf("%sduplicate key %q", line, twice)
 	case tag != "":

@@ -45,8 +45,8 @@ func decodeImports(data []byte, servers []string) ([]collector.Import, []error) 
 	if indicators > maxIndicators {
 		return nil, []error{errors.New("too many YAML values")}
 	}
-	doc, errs := decode[[]written[entry]](data)
-	imports, entryErrs := resolveImports("", doc.value, servers)
+	entries, errs := decode[[]written[entry]](data)
+	imports, entryErrs := resolveImports("", entries, servers)
 	if errs = append(errs, entryErrs...); errs != nil {
 		return nil, bounded(errs)
 	}

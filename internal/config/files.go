@@ -51,9 +51,12 @@ type importFiles map[string]*importFile
 func (w *watcher) Watch(ctx context.Context, changed func(collector.FileSet)) {
 	ticker := time.NewTicker(w.loader.interval)
 	defer ticker.Stop()
-	known := w.loader.recall()
+	w.loader.mu.Lock()
+	known := w.loader.known
+	w.loader.mu.Unlock()
 	for first := true; ; first = false {
-		files, differ := w.look(ctx, known)
+		// The config may have other servers than the one before.
+		files, differ := w.look(ctx, known, first)
 		if first || differ {
 			if !w.loader.remember(ctx, files) {
 				return
@@ -67,18 +70,6 @@ func (w *watcher) Watch(ctx context.Context, changed func(collector.FileSet)) {
 		case <-ticker.C:
 		}
 	}
-}
-
-// recall returns what was known to the Watch before. Every file has to be read
-// again, because the config may have other servers.
-func (l *Loader) recall() importFiles {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	files := make(importFiles, len(l.known))
-	for path, f := range l.known {
-		files[path] = &importFile{errs: f.errs, imports: f.imports}
-	}
-	return files
 }
 
 // remember makes files known to later Watches and logs what is new in them. It
@@ -111,14 +102,15 @@ func (f importFiles) failure(path string) string {
 }
 
 // look returns the files that are at the patterns now, and whether any of them
-// may be different from what is known. It is incomplete when ctx is done.
-func (w *watcher) look(ctx context.Context, known importFiles) (files importFiles, differ bool) {
+// may be different from what is known. It reads them again if they look different, or
+// all of them. It is incomplete when ctx is done.
+func (w *watcher) look(ctx context.Context, known importFiles, all bool) (files importFiles, differ bool) {
 	files = make(importFiles, len(known))
 	visit := func(path string) {
 		if files[path] != nil || ctx.Err() != nil {
 			return
 		}
-		if f := w.refresh(path, known[path]); f != nil {
+		if f := w.refresh(path, known[path], all); f != nil {
 			files[path] = f
 			differ = differ || f != known[path]
 		}
@@ -147,11 +139,11 @@ func (w *watcher) matches(path string) bool {
 
 // refresh returns what is at path now: known, which may be nil, if that has not
 // changed, and nil if nothing is there any more.
-func (w *watcher) refresh(path string, known *importFile) *importFile {
+func (w *watcher) refresh(path string, known *importFile, reread bool) *importFile {
 	if known == nil {
 		known = &importFile{}
 	}
-	if known.info != nil {
+	if known.info != nil && !reread {
 		info, err := os.Stat(path) // Follows symlinks, such as those of a ConfigMap.
 		if err == nil && sameFile(known.info, info) {
 			return known
@@ -213,7 +205,7 @@ func (w *watcher) check() (n, imports int, err error) {
 			level.Warn(w.loader.logger).Log("msg", "No import file matches", "pattern", pattern)
 		}
 	}
-	files, _ := w.look(context.Background(), nil)
+	files, _ := w.look(context.Background(), nil, true)
 	var errs []error
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		errs = append(errs, prefixed("import file "+path, files[path].errs))

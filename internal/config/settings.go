@@ -81,11 +81,11 @@ func (s *settings) decodeJSON(body []byte) error {
 		_ = json.Unmarshal(literal, &text) // valid, as body is
 		return strconv.AppendQuoteToASCII(nil, text)
 	})
-	doc, errs := decode[settings](body)
+	decoded, errs := decode[settings](body)
 	if errs != nil {
 		return errs[0]
 	}
-	*s = doc.value
+	*s = decoded
 	size := 0
 	for name, value := range s.Labels {
 		size += len(name) + len(value)
