@@ -86,11 +86,10 @@ type FileSet struct {
 // Collector watches imports: it polls them when it is asked about them, and
 // remembers what it saw. It is safe for concurrent use.
 type Collector struct {
-	opts         Options
-	counters     *counters
-	watch        *watchlist
-	repositories *repositoryList
-	persist      *persister // nil without a Store
+	opts     Options
+	counters *counters
+	watch    *watchlist
+	persist  *persister
 
 	applying  sync.Mutex
 	stopFiles context.CancelFunc // ends the watch of the files of the Config before
@@ -106,20 +105,17 @@ type Collector struct {
 // a Config is applied, but has all that is stored in memory. The error is that
 // of Store.Load. Close it when it is no longer needed.
 func New(opts Options) (*Collector, error) {
-	counters := newCounters(opts.Registerer)
+	counters := newCounters(opts.Registerer, opts.Shard)
 	c := &Collector{
 		opts:     opts,
 		counters: counters,
 		watch: &watchlist{
-			now: opts.Now, logger: opts.Logger, counters: counters, started: opts.Now(), retention: opts.Retention,
-			entries: map[Key]*entry{}, scraped: map[string]time.Time{}, counted: map[Key]bool{},
+			now: opts.Now, logger: opts.Logger, counters: counters, shard: opts.Shard,
+			started: opts.Now(), retention: opts.Retention, durable: opts.Store != nil,
+			entries: map[Key]*entry{}, scraped: map[string]time.Time{},
 		},
-		repositories: &repositoryList{},
-		stopFiles:    func() {},
-		servers:      map[string]*server{},
-	}
-	if opts.Store == nil {
-		return c, nil
+		stopFiles: func() {},
+		servers:   map[string]*server{},
 	}
 	c.persist = &persister{
 		store: opts.Store, now: opts.Now, logger: opts.Logger, errors: counters.storageErrors,
@@ -135,8 +131,7 @@ func (c *Collector) Close() error {
 	defer c.applying.Unlock()
 	c.stopFiles()
 	for _, s := range c.allServers() {
-		s.discoverer.close()
-		s.poller.close()
+		s.close()
 	}
 	return c.persist.close()
 }
@@ -147,8 +142,8 @@ func (c *Collector) Apply(cfg Config) {
 	c.applying.Lock()
 	defer c.applying.Unlock()
 	c.applyServers(cfg.Servers)
-	c.watch.set(wantedByConfig, own(c.opts.Shard, pointers(cfg.Imports)))
-	c.repositories.set(own(c.opts.Shard, pointers(cfg.Repositories)))
+	c.watch.set(FromConfig, pointers(cfg.Imports))
+	c.watch.setRepositories(pointers(cfg.Repositories))
 	c.applyFiles(cfg.Files)
 	for name, n := range c.watch.perServer() {
 		if c.server(name) == nil {
@@ -174,41 +169,32 @@ func (c *Collector) applyServers(settings []Server) {
 		if s == nil {
 			s = c.newServer(set)
 		} else {
-			s.poller.apply(set)
+			s.apply(set)
 		}
 		servers[set.Name] = s
-		s.discoverer.apply(set.Discovery)
+		s.discover(set.Discovery)
 	}
 	for name, s := range c.servers {
 		if servers[name] == nil {
-			s.discoverer.apply(nil)
-			s.poller.close()
-			c.counters.removeServer(name)
+			s.discover(nil)
+			s.close()
+			c.counters.remove(Key{Server: name})
 		}
 	}
 	c.servers = servers
 }
 
 func (c *Collector) newServer(set Server) *server {
-	logger := log.With(c.opts.Logger, "server", set.Name)
-	s := &server{name: set.Name, logger: logger, stands: ServerView{Authorized: true}}
-	s.poller = newPoller(set, c.opts.Now, logger, c.counters.addServer(set.Name), c.record)
-	s.discoverer = &discoverer{
-		now: c.opts.Now, logger: logger,
-		add: func() (succeeded, failed prometheus.Counter) { return c.counters.addDiscovery(set.Name) },
-		found: func(describe func(repository, id string) (Import, bool), found []Import) int {
-			return c.watch.setDiscovered(set.Name, describe, own(c.opts.Shard, pointers(found)))
+	return &server{
+		poller: newPoller(set, c.opts.Now, log.With(c.opts.Logger, "server", set.Name), c.counters.addServer(set.Name), func(key Key, a *answer) {
+			c.watch.record(key, a.Poll, a.status, a.lastImport)
+		}),
+		name: set.Name, counters: c.counters,
+		discovered: func(describe func(repository, id string) (Import, bool), found []Import) int {
+			return c.watch.setDiscovered(set.Name, describe, pointers(found))
 		},
-	}
-	return s
-}
-
-// record remembers an answer.
-func (c *Collector) record(key Key, a *answer) {
-	if key.ID == "" {
-		c.repositories.record(key, a.Poll, a.lastImport)
-	} else {
-		c.watch.record(key, a.Poll, a.status)
+		stopDiscovery: func() {},
+		stands:        ServerView{Authorized: true},
 	}
 }
 
@@ -242,7 +228,7 @@ func (c *Collector) setFiles(ctx context.Context, set FileSet) {
 	defer c.mu.Unlock() // over the change of both: a later Config's comes after it
 	if ctx.Err() == nil {
 		c.fileErrors = set.Errors
-		c.watch.set(wantedByFile, own(c.opts.Shard, set.Imports))
+		c.watch.set(FromFile, set.Imports)
 	}
 }
 
@@ -264,13 +250,8 @@ func (c *Collector) Poll(ctx context.Context) {
 // scrape is Poll for one server.
 func (c *Collector) scrape(ctx context.Context, s *server) {
 	begin := c.opts.Now()
-	known, backlog := c.watch.due(s.name)
-	repositories := c.repositories.due(s.name)
-	refs := known
-	switch {
-	case len(repositories)+len(backlog) > 0:
-		refs = inTurns(repositories, known, backlog)
-	case len(known) == 0:
+	refs := c.watch.due(s.name)
+	if len(refs) == 0 {
 		refs = []lakefs.Ref{{}, keysRef} // its health comes first
 	}
 	answered, missed := s.poll(ctx, batch, refs...)
@@ -278,25 +259,8 @@ func (c *Collector) scrape(ctx context.Context, s *server) {
 		return // the client hung up: that says nothing about lakeFS
 	}
 	end := c.opts.Now()
-	if p := missedPoll(end); len(missed) > 0 {
-		c.watch.skip(missed, begin, p)
-		c.repositories.skip(missed, begin, p)
-	}
+	c.watch.skip(missed, begin, missedPoll(end))
 	s.update(answered, len(missed), end)
-}
-
-// inTurns returns the elements of all queues, so that none starves another.
-func inTurns[T any](queues ...[]T) []T {
-	var all []T
-	for i, more := 0, true; more; i++ {
-		more = false
-		for _, q := range queues {
-			if i < len(q) {
-				all, more = append(all, q[i]), true
-			}
-		}
-	}
-	return all
 }
 
 // Save has what was seen stored soon, without waiting for it. It is to be called
@@ -362,10 +326,11 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 	if s == nil {
 		return nil
 	}
-	imp := &Import{Key: key, Branch: branch, NoProgressAfter: DefaultNoProgressAfter}
-	ref, seen, poll := imp.Ref(), unseen, Poll{}
+	e := newEntry()
+	e.describe(&Import{Key: key, Branch: branch, NoProgressAfter: DefaultNoProgressAfter})
+	ref := e.Ref()
 	if watched, ok := c.Watched(key); ok && watched.Confirmed {
-		ref, seen, poll = lakefs.Ref{}, watched.Observation, watched.Poll
+		ref, e.seen, e.poll = lakefs.Ref{}, watched.Observation, watched.Poll
 	} else if ok {
 		ref = watched.Ref() // who watches it may share the answer, and is allowed that branch
 	}
@@ -374,13 +339,14 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 		a = &answered[0].answer
 	}
 	if ref.ID != "" {
-		seen, poll = seen.after(a.Poll, a.status), a.Poll
+		e.record(a.Poll, a.status)
 	}
 	server, now := s.view(), c.opts.Now()
 	server.Up = a.fromLakeFS() || !a.sent // a pause is lakeFS's own wish
-	v := newImportView(imp, seen, now, s.client())
-	v.Poll, v.block = poll, imp.block()
-	return &Snapshot{At: now, Servers: []ServerView{server}, Imports: []ImportView{v}, finishedFor: math.MaxInt64, ofProbe: true}
+	return &Snapshot{
+		At: now, Servers: []ServerView{server}, Imports: []ImportView{e.view(now, s.client())},
+		finishedFor: math.MaxInt64, ofProbe: true,
+	}
 }
 
 // Register watches an import from now on, until it is unregistered or has been
@@ -389,9 +355,6 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 // returns without an error, that is durable. The error is a ConflictError, one
 // of the Store, or ErrStorageTimeout if ctx is done before the Store answers.
 func (c *Collector) Register(ctx context.Context, imp Import) (created bool, err error) {
-	if c.persist == nil {
-		return false, errNoStore
-	}
 	if c.server(imp.Server) == nil {
 		return false, ConflictError(fmt.Sprintf("server %q is not configured", imp.Server))
 	}
@@ -405,9 +368,6 @@ func (c *Collector) Register(ctx context.Context, imp Import) (created bool, err
 // registered. When it returns without an error, that is durable. The error is a
 // ConflictError if the import is watched for another reason, or as Register's.
 func (c *Collector) Unregister(ctx context.Context, key Key) error {
-	if c.persist == nil {
-		return errNoStore
-	}
 	return c.persist.unregister(ctx, key)
 }
 
@@ -463,12 +423,9 @@ func (c *Collector) Snapshot() *Snapshot {
 	now := c.opts.Now()
 	s := &Snapshot{
 		At:           now,
-		Repositories: c.repositories.views(),
+		Repositories: c.watch.repositoryViews(),
+		Storage:      c.persist.failure.Load(),
 		finishedFor:  c.opts.FinishedFor,
-		totalShards:  int(max(c.opts.Shard.Total, 1)), //nolint:gosec // G115: nobody has so many
-	}
-	if since, err := c.persist.failing(); err != nil {
-		s.Storage = &StorageFailure{since, err.Error()}
 	}
 	clients := map[string]*lakefs.Client{}
 	for _, server := range c.allServers() {

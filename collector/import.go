@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-kit/log"
 
@@ -52,8 +54,6 @@ type Import struct {
 	Labels map[string]string
 }
 
-func (k Key) key() Key { return k }
-
 // Ref returns the name of the import within its server.
 func (i *Import) Ref() lakefs.Ref {
 	return lakefs.Ref{Repository: i.Repository, Branch: i.Branch, ID: i.ID}
@@ -77,26 +77,12 @@ func (i *Import) Validate() error {
 	return errors.Join(i.Ref().Validate(), limit, ValidateLabels(i.Labels))
 }
 
-// equal reports whether i and other are the same in everything.
-func (i *Import) equal(other *Import) bool {
-	return i.Key == other.Key && i.Branch == other.Branch && i.ExpectedObjects == other.ExpectedObjects &&
-		i.NoProgressAfter == other.NoProgressAfter && i.MaxDuration == other.MaxDuration &&
-		maps.Equal(i.Labels, other.Labels)
-}
-
 // labelBytes returns how long the labels are.
 func (i *Import) labelBytes() (n int) {
 	for name, value := range i.Labels {
 		n += len(name) + len(value)
 	}
 	return n
-}
-
-// block returns the labels of the import's series, see labelBlock.
-func (i *Import) block() string { return labelBlock(i.labels()) }
-
-func (i *Import) labels() []seriesLabel {
-	return userLabels(i.Labels, seriesLabel{"branch", i.Branch}, seriesLabel{"import_id", i.ID}, seriesLabel{"repository", i.Repository}, seriesLabel{"server", i.Server})
 }
 
 // Registration is an import that was registered with the API.
@@ -136,27 +122,50 @@ func (r *Repository) Validate() error {
 
 func (r *Repository) key() Key { return Key{Server: r.Server, Repository: r.Name} }
 
-// Origin is where an import to watch comes from: a value of the label "source".
-type Origin string
+// reservedLabels have a meaning in our series, in Prometheus or in Alertmanager.
+var reservedLabels = []string{
+	"alertname", "branch", "cluster", "commit_id", "file", "import_id", "instance", "job", "le", "message",
+	"metarange_id", "namespace", "outcome", "quantile", "reason", "repository", "result", "server", "severity",
+	"source", "state",
+}
 
-// The origins.
+var labelNamePattern = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+// ValidateLabels reports the user's labels that could not be added to a series, by
+// name, each on a line.
+func ValidateLabels(labels map[string]string) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		switch {
+		case !labelNamePattern.MatchString(name):
+			errs = append(errs, fmt.Errorf("label %q: must match %s", name, labelNamePattern))
+		case strings.HasPrefix(name, "__"):
+			errs = append(errs, fmt.Errorf("label %q: names that begin with __ are reserved", name))
+		case slices.Contains(reservedLabels, name):
+			errs = append(errs, fmt.Errorf("label %q: the name is reserved", name))
+		case !utf8.ValidString(labels[name]):
+			errs = append(errs, fmt.Errorf("label %q: value %q is not valid UTF-8", name, labels[name]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Origin is where an import to watch comes from. Where several name the same
+// import, the first of them wins.
+type Origin uint8
+
+// The origins, in order of precedence.
 const (
-	FromConfig    Origin = "config"
-	FromFile      Origin = "file"
-	FromAPI       Origin = "api"
-	FromDiscovery Origin = "discovery"
+	FromConfig Origin = iota
+	FromFile
+	FromAPI
+	FromDiscovery
 )
 
-// origins are in order of precedence: where several name the same import, the
-// first wins.
-var origins = [...]Origin{wantedByConfig: FromConfig, wantedByFile: FromFile, wantedByAPI: FromAPI, wantedByDiscovery: FromDiscovery}
+var origins = [...]string{FromConfig: "config", FromFile: "file", FromAPI: "api", FromDiscovery: "discovery"}
 
-const (
-	wantedByConfig = iota
-	wantedByFile
-	wantedByAPI
-	wantedByDiscovery
-)
+// String returns the value of the label "source".
+func (o Origin) String() string { return origins[o] }
 
 // Shard is one of several exporters that share the same imports and
 // repositories by a hash, so that each is polled by exactly one.
@@ -177,15 +186,10 @@ func (s Shard) Validate() error {
 
 // owns reports whether an import belongs to s, or with an empty ID a repository.
 func (s Shard) owns(k Key) bool {
+	if s.Total <= 1 {
+		return true
+	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(strings.Join([]string{k.Server, k.Repository, k.ID}, "\x00")))
 	return h.Sum64()%s.Total == s.Index
-}
-
-// own returns the elements of all that belong to s.
-func own[T interface{ key() Key }](s Shard, all []T) []T {
-	if s.Total <= 1 {
-		return all
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(v T) bool { return !s.owns(v.key()) })
 }

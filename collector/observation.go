@@ -85,6 +85,17 @@ func (o *Observation) HeartbeatAge() time.Duration {
 	return max(0, o.serverTime().Sub(o.UpdateTime))
 }
 
+// secondsSinceUpdate returns the age of the heartbeat at the time now, in seconds: not
+// as a time.Duration, which ends at 292 years.
+func (o *Observation) secondsSinceUpdate(now time.Time) float64 {
+	return max(0, seconds(o.serverTime(), o.UpdateTime)+seconds(now, o.StatusAt))
+}
+
+// seconds returns the seconds from b to a.
+func seconds(a, b time.Time) float64 {
+	return float64(a.Unix()-b.Unix()) + float64(a.Nanosecond()-b.Nanosecond())/1e9
+}
+
 // heartbeatTimeout is the age from which a heartbeat is missing. lakeFS writes
 // one every second; two minutes allow for a slow key-value store.
 const heartbeatTimeout = 2 * time.Minute

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-kit/log"
@@ -67,22 +67,21 @@ type persister struct {
 	logger        log.Logger
 	errors        prometheus.Counter
 
-	// registering keeps the registrations in the Store and in the watchlist the
-	// same: one change at a time, first there, then here.
-	registering chan struct{} // has one element while somebody changes them
+	wake    chan struct{} // has one element if there is something to store
+	changes chan func()   // of the registrations
+	stop    chan struct{}
+	done    chan struct{}
+	saved   time.Time // when everything was last stored
 
-	wake  chan struct{} // has one element if there is something to store
-	stop  chan struct{}
-	done  chan struct{}
-	saved time.Time // when everything was last stored
-
-	mu          sync.Mutex
-	failedSince time.Time // zero if the newest write succeeded
-	failure     error     // why it failed, or nil
+	failure atomic.Pointer[StorageFailure] // of the newest write; nil if it succeeded
 }
 
-// start loads what is stored and begins to store what is seen.
+// start loads what is stored and begins to store what is seen. It does nothing
+// without a Store.
 func (p *persister) start() error {
+	if p.store == nil {
+		return nil
+	}
 	stored, err := p.store.Load()
 	if err != nil {
 		return err
@@ -91,30 +90,27 @@ func (p *persister) start() error {
 		level.Warn(p.logger).Log("msg", "Skipped part of the storage", "err", skipped)
 	}
 	p.watch.restore(stored.Registrations, stored.Observations)
-	p.registering = make(chan struct{}, 1)
-	p.wake, p.stop, p.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	p.wake, p.changes = make(chan struct{}, 1), make(chan func())
+	p.stop, p.done = make(chan struct{}), make(chan struct{})
 	go p.run()
 	return nil
 }
 
-// notify has what was seen stored soon. It does not wait. It can be called on
-// nil, and does nothing then.
+// notify has what was seen stored soon. It does not wait.
 func (p *persister) notify() {
-	if p == nil {
-		return
-	}
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
 }
 
-// run stores what was seen, each time that there is something, until stop is
-// closed.
+// run changes the Store, one change at a time, until stop is closed.
 func (p *persister) run() {
 	defer close(p.done)
 	for {
 		select {
+		case change := <-p.changes:
+			change()
 		case <-p.wake:
 			p.save(false)
 		case <-p.stop:
@@ -124,9 +120,9 @@ func (p *persister) run() {
 	}
 }
 
-// close stores everything. It can be called on nil, and does nothing then.
+// close stores everything.
 func (p *persister) close() error {
-	if p == nil {
+	if p.store == nil {
 		return nil
 	}
 	close(p.stop)
@@ -135,8 +131,8 @@ func (p *persister) close() error {
 	case <-time.After(closeTimeout):
 		return fmt.Errorf("storing what was seen: %w", ErrStorageTimeout)
 	}
-	if _, err := p.failing(); err != nil {
-		return fmt.Errorf("what was seen last is not stored: %w", err)
+	if failure := p.failure.Load(); failure != nil {
+		return errors.New("what was seen last is not stored: " + failure.Error)
 	}
 	return nil
 }
@@ -144,13 +140,10 @@ func (p *persister) close() error {
 // save stores what was seen of finished imports, and once in a while, or if all
 // is set, of all. It then removes what is of no more use.
 func (p *persister) save(all bool) {
-	p.registering <- struct{}{}
-	defer func() { <-p.registering }()
 	now := p.now()
 	age := now.Sub(p.saved)
 	all = all || age < 0 || age >= saveInterval
-	_, failure := p.failing()
-	if unsaved := p.watch.notStored(all); len(unsaved) > 0 || failure != nil { // to see whether it still fails
+	if unsaved := p.watch.notStored(all); len(unsaved) > 0 || p.failure.Load() != nil { // to see whether it still fails
 		if p.update(fmt.Sprintf("storing what was seen of %d imports", len(unsaved)), Changes{PutObservations: unsaved}) != nil {
 			return // which is counted and logged; it is tried again
 		}
@@ -183,73 +176,64 @@ func (p *persister) removeExpired() {
 // as every write fails.
 func (p *persister) update(doing string, changes Changes) error {
 	begin := p.now()
+	before := p.failure.Load()
 	err := p.store.Update(changes)
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if err == nil {
-		if p.failure != nil {
+		p.failure.Store(nil)
+		if before != nil {
 			level.Info(p.logger).Log("msg", "Writing to the storage succeeds again")
 		}
-		p.failedSince, p.failure = time.Time{}, nil
 		return nil
 	}
 	err = fmt.Errorf("%s: %w", doing, err)
 	p.errors.Inc()
-	if p.failure == nil {
-		p.failedSince = begin
+	if before == nil {
+		before = &StorageFailure{Since: begin}
 		level.Error(p.logger).Log("msg", "Writing to the storage failed; keeping in memory what is not stored", "err", err)
 	}
-	p.failure = err
+	p.failure.Store(&StorageFailure{before.Since, err.Error()})
 	return err
-}
-
-// failing returns since when and why writes fail; nil if they do not. It can be
-// called on nil.
-func (p *persister) failing() (since time.Time, err error) {
-	if p == nil {
-		return time.Time{}, nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.failedSince, p.failure
 }
 
 // register stores imp and then watches it.
 func (p *persister) register(ctx context.Context, imp Import) (created bool, err error) {
-	return p.change(ctx, func() (bool, error) {
+	registered := false
+	err = p.change(ctx, func() error {
 		r, err := p.watch.registration(imp, p.maxRegistered)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if err := p.update("storing import "+imp.Ref().String(), Changes{PutRegistrations: []Registration{*r}}); err != nil {
-			return false, err
+			return err
 		}
-		created := p.watch.register(r)
-		if created {
+		if registered = p.watch.register(r); registered {
 			level.Info(imp.logger(p.logger)).Log("msg", "Registered import", "branch", imp.Branch)
 		}
-		return created, nil
+		return nil
 	})
+	if err != nil {
+		return false, err
+	}
+	return registered, nil
 }
 
 // unregister removes an import from the Store and then from the watchlist.
 func (p *persister) unregister(ctx context.Context, key Key) error {
-	_, err := p.change(ctx, func() (bool, error) {
+	return p.change(ctx, func() error {
 		v, watched := p.watch.view(key, time.Time{}, nil)
 		if watched && v.Origin != FromAPI {
-			return false, ConflictError("import " + v.Ref().String() + " " + notRegistered[v.Origin])
+			return ConflictError("import " + v.Ref().String() + " " + notRegistered[v.Origin])
 		}
 		keys := []Key{key}
 		if err := p.update("removing import "+key.ID, Changes{DeleteRegistrations: keys, DeleteObservations: keys}); err != nil {
-			return false, err
+			return err
 		}
 		p.watch.remove(keys, false)
 		if watched {
 			level.Info(key.logger(p.logger)).Log("msg", "Unregistered import")
 		}
-		return true, nil
+		return nil
 	})
-	return err
 }
 
 var notRegistered = map[Origin]string{
@@ -258,28 +242,23 @@ var notRegistered = map[Origin]string{
 	FromDiscovery: "was discovered in lakeFS's database; ignore its repository in the config to stop watching it",
 }
 
-// change makes a change of the registrations, and waits for it until ctx is
-// done. It goes on then: store and watchlist stay the same.
-func (p *persister) change(ctx context.Context, do func() (bool, error)) (bool, error) {
-	type result struct {
-		changed bool
-		err     error
+// change has a change of the registrations made, first in the Store and then in the
+// watchlist, and waits for it until ctx is done. It goes on then, so that both stay
+// the same.
+func (p *persister) change(ctx context.Context, do func() error) error {
+	if p.store == nil {
+		return errNoStore
+	}
+	done := make(chan error, 1)
+	select {
+	case p.changes <- func() { done <- do() }:
+	case <-ctx.Done():
+		return ErrStorageTimeout
 	}
 	select {
-	case p.registering <- struct{}{}:
+	case err := <-done:
+		return err
 	case <-ctx.Done():
-		return false, ErrStorageTimeout
-	}
-	done := make(chan result, 1)
-	go func() {
-		defer func() { <-p.registering }()
-		changed, err := do()
-		done <- result{changed, err}
-	}()
-	select {
-	case r := <-done:
-		return r.changed, r.err
-	case <-ctx.Done():
-		return false, ErrStorageTimeout
+		return ErrStorageTimeout
 	}
 }

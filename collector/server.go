@@ -2,6 +2,7 @@ package collector
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,54 +10,146 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 
 	"lakefs_import_exporter/lakefs"
 )
 
+// Discovery finds the imports of a server, no matter who started them.
+type Discovery interface {
+	// Run hands over the result of each refresh until ctx is done: all imports
+	// to watch, distinct and of the server, and how many were left out because
+	// there are too many; or why the refresh failed.
+	Run(ctx context.Context, refreshed func(found []Import, dropped int, err error))
+	// Describe returns how an import of the server is to be watched, and false
+	// if it is not.
+	Describe(repository, id string) (Import, bool)
+}
+
 // server is a lakeFS server: its polls, what is discovered, and how it stands by
 // the answers to scrapes. Probes and requests for one import do not change that.
 type server struct {
 	*poller
-	*discoverer
-	name   string
-	logger log.Logger
+	name     string
+	counters *counters
+	// discovered is told what a refresh of the discovery found, and returns how many
+	// of that are watched only from now on; describe is nil if there is none any more.
+	discovered func(describe func(repository, id string) (Import, bool), found []Import) (added int)
 
-	mu     sync.Mutex
-	stands ServerView // as far as scrapes tell
-	dateAt time.Time  // when the newest Date was received; zero if never
+	mu            sync.Mutex
+	stopDiscovery context.CancelFunc
+	stands        ServerView // as far as scrapes and the discovery tell
+	dateAt        time.Time  // when the newest Date was received; zero if never
+}
+
+// discover runs d, which may be nil, instead of the discovery before. What that
+// found stays watched until the first refresh of d.
+func (s *server) discover(d Discovery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopDiscovery()
+	if d == nil {
+		s.stands.Discovery = nil
+		s.discovered(nil, nil)
+		return
+	}
+	if s.stands.Discovery == nil {
+		s.stands.Discovery = &DiscoveryView{}
+		s.discovered(d.Describe, nil) // what was watched before a restart, until the database answers
+	}
+	ctx, cancel := context.WithCancel(s.ctx)
+	s.stopDiscovery = cancel
+	succeeded, failed := s.counters.addDiscovery(s.name)
+	go d.Run(ctx, func(found []Import, dropped int, err error) {
+		if err != nil {
+			failed.Inc()
+		} else {
+			succeeded.Inc()
+		}
+		s.refreshed(ctx, d, found, dropped, err)
+	})
+}
+
+// refreshed takes over the result of a refresh. A failed one drops nothing.
+func (s *server) refreshed(ctx context.Context, d Discovery, found []Import, dropped int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ctx.Err() != nil {
+		return // another one runs
+	}
+	before := *s.stands.Discovery
+	if err != nil {
+		failed := before
+		failed.Error = err.Error()
+		s.stands.Discovery = &failed
+		if failed.Error != before.Error {
+			level.Warn(s.logger).Log("msg", "Discovery failed; keeping the imports found before", "err", err)
+		}
+		return
+	}
+	s.stands.Discovery = &DiscoveryView{LastSuccess: s.now(), Found: len(found), Dropped: dropped}
+	added := s.discovered(d.Describe, found)
+	if added > 0 || before.Error != "" || before.LastSuccess.IsZero() {
+		level.Info(s.logger).Log("msg", "Discovered imports", "new", added, "all", len(found))
+	}
+	if dropped > 0 && before.Dropped == 0 {
+		level.Warn(s.logger).Log("msg", "Discovery left out the oldest imports: see max_imports", "imports", len(found), "dropped", dropped)
+	}
 }
 
 // update takes note of the answers to a scrape that ended at the time at, and of
 // how many were missing at its deadline.
 func (s *server) update(answered []*call, missed int, at time.Time) {
-	t := tally{failures: map[Result]int{}}
-	for _, c := range answered {
-		t.add(c)
-	}
-	if missed > 0 {
-		t.sent += missed
-		t.failures[lakefs.Timeout] += missed
-		t.example = cmp.Or(t.example, missedDeadline)
-	}
+	var (
+		sent              int // requests
+		up                bool
+		accepted, refused bool // keys
+		failures          = map[Result]int{}
+		example           string // of a failure
+	)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := &s.stands
-	if t.newest.After(s.dateAt) {
-		s.dateAt, v.ClockSkew, v.ClockSkewKnown = t.newest, t.skew, true
+	for _, c := range answered {
+		a := &c.answer
+		if !a.sent || a.interrupted() {
+			continue
+		}
+		sent++
+		if a.err != nil {
+			failures[a.Result]++
+			if example == "" || a.Result != lakefs.NotFound { // a wrong name says nothing about the server
+				example = a.Message
+			}
+		}
+		if !a.fromLakeFS() {
+			continue
+		}
+		if !a.date.IsZero() && a.At.After(s.dateAt) {
+			s.dateAt, v.ClockSkewKnown = a.At, true
+			v.ClockSkew = time.Duration(a.date.Unix()-a.At.Unix()) * time.Second
+		}
+		up = up || !c.isKeys() // else it is the health that counts
+		aboutKeys := !c.isHealth()
+		accepted = accepted || aboutKeys && (a.err == nil || a.Result == lakefs.NotFound)
+		refused = refused || aboutKeys && a.Result == lakefs.Unauthorized
 	}
-	if t.sent == 0 {
+	if missed > 0 {
+		sent += missed
+		failures[lakefs.Timeout] += missed
+		example = cmp.Or(example, missedDeadline)
+	}
+	if sent == 0 {
 		return // because of a pause
 	}
-	v.Up = t.answered > 0
-	v.DownSince = since(v.DownSince, at, !v.Up)
-	if t.accepted+t.refused > 0 {
-		v.Authorized = t.accepted > 0
-		v.UnauthorizedSince = since(v.UnauthorizedSince, at, !v.Authorized)
+	v.Up = up
+	v.DownSince = since(v.DownSince, at, !up)
+	if accepted || refused {
+		v.Authorized = accepted
+		v.UnauthorizedSince = since(v.UnauthorizedSince, at, !accepted)
 	}
 	before := v.Failures
-	v.Polls, v.Failures, v.FailureExample = t.sent, t.failures, t.example
+	v.Polls, v.Failures, v.FailureExample = sent, failures, example
 	s.logFailures(before)
 }
 
@@ -92,48 +185,6 @@ func (s *server) view() ServerView {
 	s.mu.Lock()
 	v := s.stands
 	s.mu.Unlock()
-	v.Name, v.URL, v.PausedUntil, v.Discovery = s.name, s.client().EndpointURL(), s.pause(), s.discoverer.view()
+	v.Name, v.URL, v.PausedUntil = s.name, s.client().EndpointURL(), s.pause()
 	return v
-}
-
-// tally counts answers.
-type tally struct {
-	sent              int // requests
-	answered          int // by lakeFS itself
-	accepted, refused int // keys
-	failures          map[Result]int
-	example           string // of a failure
-	newest            time.Time
-	skew              time.Duration // of the newest answer with a date
-}
-
-func (t *tally) add(c *call) {
-	a := &c.answer
-	if !a.sent || a.interrupted() {
-		return
-	}
-	t.sent++
-	if a.err != nil {
-		t.failures[a.Result]++
-		if t.example == "" || a.Result != lakefs.NotFound { // a wrong name says nothing about the server
-			t.example = a.Message
-		}
-	}
-	if !a.fromLakeFS() {
-		return
-	}
-	if !a.date.IsZero() && a.At.After(t.newest) {
-		t.newest = a.At
-		t.skew = time.Duration(a.date.Unix()-a.At.Unix()) * time.Second
-	}
-	if !c.isKeys() { // else it is the health that counts
-		t.answered++
-	}
-	switch {
-	case c.isHealth():
-	case a.err == nil, a.Result == lakefs.NotFound:
-		t.accepted++
-	case a.Result == lakefs.Unauthorized:
-		t.refused++
-	}
 }

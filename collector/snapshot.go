@@ -1,6 +1,9 @@
 package collector
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"lakefs_import_exporter/lakefs"
@@ -22,9 +25,8 @@ type Snapshot struct {
 	Storage *StorageFailure
 
 	finishedFor time.Duration // of Options
-	totalShards int
-	scraped     bool // whether there ever was a scrape
-	ofProbe     bool // about one import only
+	scraped     bool          // whether there ever was a scrape
+	ofProbe     bool          // about one import only
 }
 
 // StorageFailure is why the Store cannot be written.
@@ -100,32 +102,16 @@ type ImportView struct {
 	// StartedAt is when lakeFS started the import, by lakeFS's clock; zero if
 	// its ID does not tell.
 	StartedAt time.Time
+	// SecondsSinceUpdate is the age of the heartbeat, by lakeFS's clock: its age at
+	// the newest status, and the time since then. It is never negative.
+	SecondsSinceUpdate float64
 
 	// block are the labels of the import's series as the text format has them,
 	// without the closing brace.
 	block       string
-	age         float64        // see SecondsSinceUpdate
 	client      *lakefs.Client // nil if the server is not configured
 	recent      float64        // objects per second of late
 	recentKnown bool
-}
-
-func newImportView(imp *Import, seen *Observation, now time.Time, client *lakefs.Client) ImportView {
-	v := ImportView{Import: imp, Observation: seen, State: seen.state(imp), client: client}
-	v.StartedAt, _ = lakefs.StartTime(imp.ID)
-	// Not by a time.Duration, which ends at 292 years.
-	v.age = max(0, seconds(seen.serverTime(), seen.UpdateTime)+seconds(now, seen.StatusAt))
-	return v
-}
-
-// SecondsSinceUpdate returns the age of the heartbeat in seconds, by lakeFS's
-// clock: its age at the newest status, and the time since then. It is never
-// negative.
-func (v *ImportView) SecondsSinceUpdate() float64 { return v.age }
-
-// seconds returns the seconds from b to a.
-func seconds(a, b time.Time) float64 {
-	return float64(a.Unix()-b.Unix()) + float64(a.Nanosecond()-b.Nanosecond())/1e9
 }
 
 // PollSuccess reports whether the newest poll got a status, or none is needed
@@ -175,4 +161,185 @@ func (v *ImportView) CommitURL() string {
 		return ""
 	}
 	return v.client.CommitURL(v.Repository, v.CommitID)
+}
+
+// importBlock returns the labels of an import's series as labelBlock does.
+func importBlock(i *Import) string { return labelBlock(importLabels(i)) }
+
+func importLabels(i *Import) []seriesLabel {
+	return userLabels(i.Labels, seriesLabel{"branch", i.Branch}, seriesLabel{"import_id", i.ID},
+		seriesLabel{"repository", i.Repository}, seriesLabel{"server", i.Server})
+}
+
+func (v *ImportView) labels() []seriesLabel { return importLabels(v.Import) }
+
+func (v *RepositoryView) labels() []seriesLabel {
+	return userLabels(v.Labels, seriesLabel{"repository", v.Name}, seriesLabel{"server", v.Server})
+}
+
+func (v *ServerView) labels() []seriesLabel { return []seriesLabel{{"server", v.Name}} }
+
+// importGauges are all metrics of imports.
+var importGauges = []gauge[ImportView]{
+	{"lakefs_import_commit_info", "The commit that a successful import left on its branch. The value is always 1.",
+		func(v *ImportView) (float64, bool) { return 1, v.Outcome == lakefs.Succeeded },
+		func(v *ImportView) []seriesLabel {
+			return []seriesLabel{{"commit_id", v.CommitID}, {"metarange_id", v.MetarangeID}}
+		}},
+	{"lakefs_import_completed", "Whether the import has finished, with success or with an error: 1 if so, else 0.",
+		func(v *ImportView) (float64, bool) { return boolToFloat(v.Finished()), v.Seen() }, nil},
+	{"lakefs_import_error", "Whether the import has finished with an error, a cancel included: 1 if so, else 0.",
+		func(v *ImportView) (float64, bool) { return boolToFloat(v.FailedOrCanceled()), v.Seen() }, nil},
+	{"lakefs_import_error_info", "The error that the import has finished with. The value is always 1.",
+		func(v *ImportView) (float64, bool) { return 1, v.FailedOrCanceled() },
+		func(v *ImportView) []seriesLabel {
+			return []seriesLabel{{"message", v.ErrorMessage}, {"reason", string(v.ErrorReason)}}
+		}},
+	{"lakefs_import_expected_objects", "Objects that the import is expected to ingest, from the exporter's configuration.",
+		func(v *ImportView) (float64, bool) { return float64(v.ExpectedObjects), v.ExpectedObjects > 0 }, nil},
+	{"lakefs_import_ingested_objects", "Objects that the import has ingested so far.",
+		func(v *ImportView) (float64, bool) { return float64(v.IngestedObjects), v.Seen() }, nil},
+	{"lakefs_import_last_status_timestamp_seconds", "Unix time at which the newest status of the import was received, by the exporter's clock.",
+		func(v *ImportView) (float64, bool) { return unixSeconds(v.StatusAt), v.Seen() }, nil},
+	{"lakefs_import_max_duration_seconds", "How long the import may run, from the exporter's configuration.",
+		func(v *ImportView) (float64, bool) { return v.MaxDuration.Seconds(), v.MaxDuration > 0 }, nil},
+	{"lakefs_import_poll_success", "Whether the newest poll of the import got a status, or none is needed any more: 1 if so, else 0.",
+		func(v *ImportView) (float64, bool) { return boolToFloat(v.PollSuccess()), true }, nil},
+	{"lakefs_import_progress_timestamp_seconds", "Unix time at which the number of ingested objects was last seen to grow, or was first seen, by the exporter's clock.",
+		func(v *ImportView) (float64, bool) { return unixSeconds(v.ProgressAt), v.Seen() }, nil},
+	{"lakefs_import_seconds_since_update", "Seconds since lakeFS last updated the import, by lakeFS's clock, never negative. Keeps growing after the import has finished.",
+		func(v *ImportView) (float64, bool) { return v.SecondsSinceUpdate, v.Seen() }, nil},
+	{"lakefs_import_start_timestamp_seconds", "Unix time at which the import was started, read from its ID.",
+		func(v *ImportView) (float64, bool) { return unixSeconds(v.StartedAt), !v.StartedAt.IsZero() }, nil},
+	{"lakefs_import_state", "The present state of the import, as a label. The value is always 1.",
+		func(*ImportView) (float64, bool) { return 1, true },
+		func(v *ImportView) []seriesLabel { return []seriesLabel{{"state", string(v.State)}} }},
+	{"lakefs_import_update_timestamp_seconds", "Unix time at which lakeFS last updated the import, by lakeFS's clock.",
+		func(v *ImportView) (float64, bool) { return unixSeconds(v.UpdateTime), v.Seen() }, nil},
+}
+
+// repositoryGauges are all metrics of repositories.
+var repositoryGauges = []gauge[RepositoryView]{
+	{"lakefs_repository_last_import_timestamp_seconds", "Unix time at which the newest successful import into the repository was committed, by lakeFS's clock.",
+		func(v *RepositoryView) (float64, bool) { return unixSeconds(v.LastImport), !v.LastImport.IsZero() }, nil},
+	{"lakefs_repository_max_import_age_seconds", "How old the newest import into the repository may get, from the exporter's configuration.",
+		func(v *RepositoryView) (float64, bool) { return v.MaxImportAge.Seconds(), v.MaxImportAge > 0 }, nil},
+	{"lakefs_repository_poll_success", "Whether the newest poll of the repository succeeded: 1 if so, else 0, also if lakeFS does not know the repository.",
+		func(v *RepositoryView) (float64, bool) { return boolToFloat(v.PollSuccess()), true }, nil},
+}
+
+// serverGauges are all metrics of servers. Probes have the first only.
+var serverGauges = []gauge[ServerView]{
+	{"lakefs_up", "Whether lakeFS itself answered any request of the newest scrape: 1 if so, else 0.",
+		func(v *ServerView) (float64, bool) { return boolToFloat(v.Up), true }, nil},
+	{"lakefs_authorized", "Whether lakeFS accepts the exporter's keys: 0 if its newest answer about them was a refusal of all requests, else 1.",
+		func(v *ServerView) (float64, bool) { return boolToFloat(v.Authorized), true }, nil},
+	{"lakefs_clock_skew_seconds", "How far lakeFS's clock is ahead of the exporter's, in whole seconds.",
+		func(v *ServerView) (float64, bool) { return v.ClockSkew.Seconds(), v.ClockSkewKnown }, nil},
+	discoveryGauge("imports", "Imports found by the newest successful refresh of the discovery.",
+		func(d *DiscoveryView) float64 { return float64(d.Found) }),
+	discoveryGauge("dropped_imports", "Imports that the newest successful refresh of the discovery left out because of max_imports.",
+		func(d *DiscoveryView) float64 { return float64(d.Dropped) }),
+	discoveryGauge("last_success_timestamp_seconds", "Unix time of the newest successful refresh of the discovery; 0 if there was none.",
+		func(d *DiscoveryView) float64 { return max(0, unixSeconds(d.LastSuccess)) }),
+}
+
+func discoveryGauge(name, help string, value func(*DiscoveryView) float64) gauge[ServerView] {
+	return gauge[ServerView]{"lakefs_import_exporter_discovery_" + name, help, func(v *ServerView) (float64, bool) {
+		if v.Discovery == nil {
+			return 0, false
+		}
+		return value(v.Discovery), true
+	}, nil}
+}
+
+// Families returns the metrics of s, by name.
+func (s *Snapshot) Families() []Family {
+	imports := families(importGauges, s.shownImports(), (*ImportView).labels, func(v *ImportView) string { return v.block })
+	var others []Family
+	if s.ofProbe {
+		others = families(serverGauges[:1], s.Servers, (*ServerView).labels, nil)
+	} else {
+		repositories := slices.DeleteFunc(slices.Clone(s.Repositories), func(v RepositoryView) bool { return s.isNew(v.Poll) })
+		others = slices.Concat(
+			families(repositoryGauges, repositories, (*RepositoryView).labels, nil),
+			families(serverGauges, s.Servers, (*ServerView).labels, nil),
+			countFamilies("lakefs_imports", "Imports watched, by state.", s.countStates()),
+			countFamilies("lakefs_import_exporter_imports", "Imports watched, by where they come from.", s.countOrigins()),
+			countFamilies("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.", s.countFileErrors()),
+		)
+	}
+	return slices.SortedFunc(slices.Values(append(imports, others...)), func(a, b Family) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// shownImports returns the imports that have series of their own: those that
+// succeeded or were canceled have them only for a while, and one that was added
+// during a scrape has them from the next one on.
+func (s *Snapshot) shownImports() []ImportView {
+	hidden := func(v ImportView) bool {
+		switch v.State {
+		case Succeeded, Canceled:
+			return s.At.Sub(v.finishedAt()) > s.finishedFor
+		default:
+			return v.State == Unknown && s.isNew(v.Poll)
+		}
+	}
+	if !slices.ContainsFunc(s.Imports, hidden) {
+		return s.Imports // without a copy, which may be large
+	}
+	return slices.DeleteFunc(slices.Clone(s.Imports), hidden)
+}
+
+// isNew reports whether the newest scrape began before what has the newest poll
+// p was watched.
+func (s *Snapshot) isNew(p Poll) bool { return s.scraped && p.At.IsZero() }
+
+// countStates counts the imports of every repository that has any, by state.
+func (s *Snapshot) countStates() []countView {
+	states := slices.Sorted(slices.Values(States()))
+	var views []countView
+	for i := range s.Imports {
+		v := &s.Imports[i]
+		if i == 0 || v.repository() != s.Imports[i-1].repository() {
+			for _, state := range states {
+				views = append(views, countView{0, []seriesLabel{{"repository", v.Repository}, {"server", v.Server}, {"state", string(state)}}})
+			}
+		}
+		ofRepository := views[len(views)-len(states):]
+		ofRepository[slices.Index(states, v.State)].count++
+	}
+	return views
+}
+
+func (s *Snapshot) countOrigins() []countView {
+	views := make([]countView, len(origins))
+	for origin, name := range origins {
+		views[origin].labels = []seriesLabel{{"source", name}}
+	}
+	for i := range s.Imports {
+		views[s.Imports[i].Origin].count++
+	}
+	return views
+}
+
+// countFileErrors returns 1 for every file that does not load, else 0.
+func (s *Snapshot) countFileErrors() []countView {
+	var views []countView
+	for _, name := range slices.Sorted(maps.Keys(s.FileErrors)) {
+		failed := int(boolToFloat(s.FileErrors[name] != ""))
+		views = append(views, countView{failed, []seriesLabel{{"file", name}}})
+	}
+	return views
+}
+
+func boolToFloat(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// unixSeconds returns t as Unix time with its fraction, in any year.
+func unixSeconds(t time.Time) float64 {
+	return float64(t.Unix()) + float64(t.Nanosecond())/1e9
 }

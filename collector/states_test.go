@@ -222,7 +222,7 @@ func TestStall(t *testing.T) {
 				if got := v.State == collector.Stalled; got != tc.stalled {
 					t.Errorf("got %s, want stalled: %v", v.State, tc.stalled)
 				}
-				if got, want := v.SecondsSinceUpdate(), tc.age+float64(hours)*3600; got < want-0.5 || got > want+0.5 {
+				if got, want := v.SecondsSinceUpdate, tc.age+float64(hours)*3600; got < want-0.5 || got > want+0.5 {
 					t.Errorf("heartbeat is %v s old, want %v", got, want)
 				}
 				w.after(time.Hour)

@@ -3,6 +3,7 @@ package collector
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,65 +14,65 @@ import (
 	"lakefs_import_exporter/lakefs"
 )
 
-// watchlist is what is watched, and what is remembered of it. It is safe for
-// concurrent use, and never keeps its lock over a request or a write to disk.
+// watchlist is what is watched, imports and repositories, and what is remembered
+// of it. It is safe for concurrent use, and never keeps its lock over a request or
+// a write to the Store.
 type watchlist struct {
 	now       func() time.Time
 	logger    log.Logger
 	counters  *counters
+	shard     Shard
 	started   time.Time     // when the exporter was started
 	retention time.Duration // of Options
 	durable   bool          // whether there is a Store
 
-	mu      sync.Mutex
-	entries map[Key]*entry       // of imports that are watched, or that were and are remembered
-	sorted  []*entry             // those that are watched, by Key; nil if it has to be made anew
-	ended   []Observed           // imports whose end is to be logged
-	scraped map[string]time.Time // when the newest scrape began, by server
-	counted map[Key]bool         // repositories that have counters
-
-	registered int // imports that the API wants
-	labelBytes int // of these
+	mu           sync.Mutex
+	entries      map[Key]*entry       // of imports that are watched, or that were and are remembered
+	sorted       []*entry             // those that are watched, by Key; nil if it has to be made anew
+	repositories map[Key]*repository  // that are watched
+	scraped      map[string]time.Time // when the newest scrape began, by server
+	remembered   map[Key]bool         // repositories of entries
 }
 
 // entry is one import: why it is watched, and what is remembered of it.
 type entry struct {
 	*Import        // as it is watched; nil if it is not
-	block   string // of Import
+	block   string // of its series
 
-	wanted       [len(origins)]*Import // by origins, in their order
-	registration *Registration         // of what the API wants
+	wanted       [len(origins)]*Import // by Origin
+	registeredAt time.Time             // of what the API wants
 
 	polled
 	seen    *Observation // never nil, and never changed: a poll makes a new one
 	samples []sample
 
-	origin   int8 // in origins
+	origin   Origin
 	restored bool // from the Store, and not watched since
 	unsaved  bool // whether seen is not stored
 }
 
-// want makes imports, besides others, what an origin wants, with the lock held.
-func (w *watchlist) want(origin int, imports []*Import) {
-	for _, imp := range imports {
-		w.entry(imp.Key).wanted[origin] = imp
+// newEntry returns the entry of an import that was never seen.
+func newEntry() *entry { return &entry{seen: unseen} }
+
+// describe makes imp how the import is watched.
+func (e *entry) describe(imp *Import) {
+	if e.Import == nil || e.Branch != imp.Branch || !maps.Equal(e.Labels, imp.Labels) {
+		e.block = importBlock(imp)
 	}
+	e.Import = imp
 }
 
-// entry returns the entry of key, with the lock held.
-func (w *watchlist) entry(key Key) *entry {
-	e := w.entries[key]
-	if e == nil {
-		e = &entry{seen: unseen}
-		w.entries[key] = e
-	}
-	return e
+// repository is a watched repository, and what is remembered of it.
+type repository struct {
+	*Repository
+	polled
+	lastImport time.Time
 }
 
 // set replaces what an origin wants. What stays watched keeps its memory.
-func (w *watchlist) set(origin int, imports []*Import) {
+func (w *watchlist) set(origin Origin, imports []*Import) {
 	w.mu.Lock()
-	defer w.unlock()
+	defer w.mu.Unlock()
 	for _, e := range w.entries {
 		e.wanted[origin] = nil
 	}
@@ -79,42 +80,76 @@ func (w *watchlist) set(origin int, imports []*Import) {
 	w.updateAll()
 }
 
+// want makes imports, besides others, what an origin wants, with the lock held.
+func (w *watchlist) want(origin Origin, imports []*Import) {
+	for _, imp := range imports {
+		if w.shard.owns(imp.Key) {
+			w.entry(imp.Key).wanted[origin] = imp
+		}
+	}
+}
+
+// entry returns the entry of key, with the lock held.
+func (w *watchlist) entry(key Key) *entry {
+	e := w.entries[key]
+	if e == nil {
+		e = newEntry()
+		w.entries[key] = e
+	}
+	return e
+}
+
 // minVanished is how many unfinished imports that are not found any more can
 // stay at least; at most as many as are found.
 const minVanished = 1000
 
-// setDiscovered replaces what was discovered on a server; describe is
-// nil if it has no discovery any more. An unfinished import that is not found any more, or was
-// watched before a restart, stays for the retention after its last status or
-// since lakeFS does not know it, so that its end is told, unless describe does not
-// want it. It returns how many imports are watched now and were not before.
+// setDiscovered replaces what was discovered on a server; describe is nil if it has
+// no discovery any more. An unfinished import that is not found any more, or was
+// watched before a restart, stays for the retention after its last status or since
+// lakeFS does not know it, so that its end is told, unless describe does not want
+// it. It returns how many imports are watched now and were not before.
 func (w *watchlist) setDiscovered(server string, describe func(repository, id string) (Import, bool), found []*Import) (added int) {
 	w.mu.Lock()
-	defer w.unlock()
+	defer w.mu.Unlock()
 	now := w.now()
 	var before []Key
 	for key, e := range w.entries {
 		if key.Server != server {
 			continue
 		}
-		known := e.wanted[wantedByDiscovery] != nil || e.restored
+		known := e.wanted[FromDiscovery] != nil || e.restored
 		if known && e.seen.Seen() && !e.seen.Finished() && now.Sub(cmp.Or(e.seen.NotFoundSince, e.seen.StatusAt)) < w.retention {
 			before = append(before, key)
 		}
-		e.wanted[wantedByDiscovery] = nil
+		e.wanted[FromDiscovery] = nil
 	}
-	w.want(wantedByDiscovery, found)
-	vanished := slices.DeleteFunc(before, func(k Key) bool { return w.entries[k].wanted[wantedByDiscovery] != nil })
+	w.want(FromDiscovery, found)
+	vanished := slices.DeleteFunc(before, func(k Key) bool { return w.entries[k].wanted[FromDiscovery] != nil })
 	slices.SortFunc(vanished, func(a, b Key) int { return cmp.Compare(b.ID, a.ID) }) // xids: the newest first
 	for _, key := range vanished[:min(len(vanished), max(len(found), minVanished))] {
 		if describe == nil {
 			break
 		}
 		if imp, ok := describe(key.Repository, key.ID); ok {
-			w.want(wantedByDiscovery, []*Import{&imp})
+			w.want(FromDiscovery, []*Import{&imp})
 		}
 	}
 	return w.updateAll()
+}
+
+// setRepositories replaces the watched repositories. What stays watched keeps its
+// memory.
+func (w *watchlist) setRepositories(watched []*Repository) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.repositories
+	w.repositories = make(map[Key]*repository, len(watched))
+	for _, r := range watched {
+		if key := r.key(); w.shard.owns(key) {
+			w.repositories[key] = cmp.Or(before[key], &repository{})
+			w.repositories[key].Repository = r
+		}
+	}
 }
 
 // updateAll makes all entries what is wanted of them, with the lock held. It
@@ -137,31 +172,23 @@ func (w *watchlist) updateAll() (added int) {
 // neither watched nor remembered.
 func (w *watchlist) update(key Key, e *entry) {
 	was := e.Import
-	e.Import = nil
-	for i, imp := range e.wanted {
-		if imp == nil {
-			continue
+	for origin, imp := range e.wanted {
+		if imp != nil {
+			e.describe(imp)
+			e.origin, e.restored = Origin(origin), false //nolint:gosec // G115: there are four
+			if was == nil {
+				w.sorted = nil
+			}
+			return
 		}
-		if was == nil || !was.equal(imp) {
-			e.block = imp.block()
-		}
-		e.Import, e.origin, e.restored = imp, int8(i), false
-		break
 	}
-	if (e.Import == nil) != (was == nil) {
+	e.Import, e.block = nil, ""
+	if was != nil {
 		w.sorted = nil
+		w.changed(key, e) // there is no second answer to wait for
 	}
-	if e.Import != nil {
-		return
-	}
-	e.block = ""
 	if *e.seen == (Observation{}) {
 		w.forget(key)
-	} else if was != nil && e.seen.countable(w.started, w.retention) {
-		// There is no second answer to wait for.
-		if e.unsaved = true; !w.durable {
-			w.count(key, e)
-		}
 	}
 }
 
@@ -175,15 +202,22 @@ func (w *watchlist) forget(key Key) {
 func (w *watchlist) restore(registrations []Registration, observations []Observed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.durable = true
 	for i := range observations {
 		e := w.entry(observations[i].Key)
 		e.seen, e.restored = &observations[i].Observation, true
 	}
 	for i := range registrations {
-		w.setRegistration(w.entry(registrations[i].Key), &registrations[i])
+		w.setRegistration(&registrations[i])
 	}
 	w.updateAll()
+}
+
+// setRegistration makes r what the API wants, with the lock held. The caller updates
+// the entry, which it returns.
+func (w *watchlist) setRegistration(r *Registration) *entry {
+	e := w.entry(r.Key)
+	e.wanted[FromAPI], e.registeredAt = &r.Import, r.At
+	return e
 }
 
 // maxLabelBytes bounds the labels of all registered imports together: each of
@@ -196,14 +230,22 @@ func (w *watchlist) registration(imp Import, limit int) (*Registration, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	r := &Registration{Import: imp, At: w.now()}
-	labels := imp.labelBytes()
-	if e := w.entries[imp.Key]; e != nil && e.registration != nil {
-		r.At = e.registration.At
-		labels -= e.registration.labelBytes()
-	} else if w.registered >= limit {
+	var before *Import // as it is registered
+	registered, labelBytes := 0, imp.labelBytes()
+	for key, e := range w.entries {
+		switch old := e.wanted[FromAPI]; {
+		case old == nil:
+		case key == imp.Key:
+			before, r.At = old, e.registeredAt
+		default:
+			registered++
+			labelBytes += old.labelBytes()
+		}
+	}
+	if before == nil && registered >= limit {
 		return nil, ConflictError(fmt.Sprintf("import limit reached (%d, see --web.max-imports)", limit))
 	}
-	if labels > 0 && w.labelBytes+labels > maxLabelBytes {
+	if labelBytes > maxLabelBytes && (before == nil || imp.labelBytes() > before.labelBytes()) {
 		return nil, ConflictError("label limit reached (1 MiB for the labels of all registered imports together)")
 	}
 	return r, nil
@@ -214,26 +256,10 @@ func (w *watchlist) registration(imp Import, limit int) (*Registration, error) {
 func (w *watchlist) register(r *Registration) (created bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := w.entry(r.Key)
+	e := w.setRegistration(r)
 	created = e.Import == nil
-	w.setRegistration(e, r)
 	w.update(r.Key, e)
 	return created
-}
-
-// setRegistration makes r, which may be nil, the registration of e, with the
-// lock held. The caller updates e.
-func (w *watchlist) setRegistration(e *entry, r *Registration) {
-	if old := e.registration; old != nil {
-		w.registered--
-		w.labelBytes -= old.labelBytes()
-	}
-	e.registration, e.wanted[wantedByAPI] = r, nil
-	if r != nil {
-		w.registered++
-		w.labelBytes += r.labelBytes()
-		e.wanted[wantedByAPI] = &r.Import
-	}
 }
 
 // remove ends the registration of imports that were removed from the Store, and
@@ -247,7 +273,7 @@ func (w *watchlist) remove(keys []Key, forget bool) {
 		if e == nil {
 			continue
 		}
-		w.setRegistration(e, nil)
+		e.wanted[FromAPI] = nil
 		w.update(key, e)
 		e.unsaved = true
 		if e.Import == nil && (forget || !e.seen.Finished()) {
@@ -263,7 +289,7 @@ func (w *watchlist) expired(now time.Time) (registered, remembered []Key) {
 	defer w.mu.Unlock()
 	for key, e := range w.entries {
 		switch {
-		case e.registration == nil && e.Import != nil, !w.outdated(e, now):
+		case e.wanted[FromAPI] == nil && e.Import != nil, !w.outdated(e, now):
 		case e.Import == nil:
 			remembered = append(remembered, key)
 		default:
@@ -278,16 +304,14 @@ func (w *watchlist) expired(now time.Time) (registered, remembered []Key) {
 // that after the last sign of it.
 func (w *watchlist) outdated(e *entry, now time.Time) bool {
 	const patience = 7
-	sign, keep := e.seen.StatusAt, patience*w.retention
 	switch {
 	case e.seen.Finished():
-		keep = w.retention
+		return now.Sub(e.seen.StatusAt) >= w.retention
 	case !e.seen.NotFoundSince.IsZero():
-		sign, keep = e.seen.NotFoundSince, w.retention
-	case sign.IsZero() && e.registration != nil:
-		sign = e.registration.At
+		return now.Sub(e.seen.NotFoundSince) >= w.retention
+	default:
+		return now.Sub(cmp.Or(e.seen.StatusAt, e.registeredAt)) >= patience*w.retention
 	}
-	return now.Sub(sign) >= keep
 }
 
 // watched returns the watched imports, by Key, with the lock held. Their
@@ -298,7 +322,9 @@ func (w *watchlist) watched() []*entry {
 		return w.sorted
 	}
 	w.sorted = make([]*entry, 0, len(w.entries))
-	for _, e := range w.entries {
+	remembered := map[Key]bool{}
+	for key, e := range w.entries {
+		remembered[key.repository()] = true
 		if e.Import != nil {
 			w.sorted = append(w.sorted, e)
 		}
@@ -307,19 +333,14 @@ func (w *watchlist) watched() []*entry {
 	for i, e := range w.sorted {
 		if i == 0 || w.sorted[i-1].repository() != e.repository() {
 			w.counters.addRepository(e.Server, e.Repository)
-			w.counted[e.repository()] = true
 		}
 	}
-	known := map[Key]bool{}
-	for key := range w.entries {
-		known[key.repository()] = true
-	}
-	for repository := range w.counted {
-		if !known[repository] {
-			w.counters.removeRepository(repository)
-			delete(w.counted, repository)
+	for repository := range w.remembered {
+		if !remembered[repository] {
+			w.counters.remove(repository)
 		}
 	}
+	w.remembered = remembered
 	return w.sorted
 }
 
@@ -343,11 +364,12 @@ func (w *watchlist) hasServer(name string) bool {
 	return slices.ContainsFunc(w.watched(), func(e *entry) bool { return e.Server == name })
 }
 
-// due returns which of a server's imports a scrape has to poll. Those that the
-// one before did not reach are first: not polled for the longest time, or if they
-// never were, the newest. The backlog are discovered ones of which nothing is
-// known yet.
-func (w *watchlist) due(server string) (known, backlog []lakefs.Ref) {
+// due returns what of a server a scrape has to poll, in the order of their turns:
+// repositories, imports, and the backlog, which are discovered ones of which
+// nothing is known yet. Repositories and imports that the scrape before did not
+// reach are first: not polled for the longest time, or if they never were, the
+// newest.
+func (w *watchlist) due(server string) []lakefs.Ref {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.scraped[server]
@@ -365,80 +387,116 @@ func (w *watchlist) due(server string) (known, backlog []lakefs.Ref) {
 	slices.SortFunc(overdue, func(a, b *entry) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(b.ID, a.ID)) // xids
 	})
-	due := slices.Concat(overdue, others)
-	known = make([]lakefs.Ref, 0, len(due))
-	for _, e := range due {
-		if e.origin == wantedByDiscovery && !e.seen.Seen() {
+	var repositories, known, backlog []lakefs.Ref
+	for _, r := range slices.SortedFunc(maps.Values(w.repositories), func(a, b *repository) int {
+		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.Name, b.Name))
+	}) {
+		if r.Server == server {
+			repositories = append(repositories, lakefs.Ref{Repository: r.Name})
+		}
+	}
+	for _, e := range slices.Concat(overdue, others) {
+		if e.origin == FromDiscovery && !e.seen.Seen() {
 			backlog = append(backlog, e.Ref())
 		} else {
 			known = append(known, e.Ref())
 		}
 	}
-	return known, backlog
+	return inTurns(repositories, known, backlog)
 }
 
-// record remembers how a poll of an import ended, with the status if it
-// succeeded. An import that is not watched, or has finished for good, is left
-// alone.
-func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus) {
-	w.mu.Lock()
-	defer w.unlock()
-	e := w.entries[key]
-	if e == nil || e.Import == nil || e.seen.Confirmed || !e.record(p) {
-		return
-	}
-	seen := e.seen.after(p, status)
-	if seen == e.seen {
-		return
-	}
-	e.seen, e.unsaved = seen, true
-	switch {
-	case seen.Confirmed:
-		if e.samples = nil; !w.durable && seen.countable(w.started, w.retention) {
-			w.count(key, e)
+// inTurns returns the elements of all queues, so that none starves another.
+func inTurns(queues ...[]lakefs.Ref) []lakefs.Ref {
+	var all []lakefs.Ref
+	for i, more := 0, true; more; i++ {
+		more = false
+		for _, q := range queues {
+			if i < len(q) {
+				all, more = append(all, q[i]), true
+			}
 		}
-	case status != nil:
-		e.samples = appendSample(e.samples, sample{at: p.At, objects: seen.IngestedObjects})
+	}
+	return all
+}
+
+// record remembers how a poll of an import or a repository ended, and what it told.
+// A failed poll, and one that knows of no import into a repository, loses nothing.
+// An import that is not watched, or has finished for good, is left alone.
+func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus, lastImport time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if key.ID == "" {
+		if r := w.repositories[key]; r != nil && r.record(p) {
+			r.lastImport = cmp.Or(lastImport, r.lastImport)
+		}
+		return
+	}
+	if e := w.entries[key]; e != nil && e.Import != nil && !e.seen.Confirmed && e.record(p, status) {
+		w.changed(key, e)
 	}
 }
 
-// skip remembers of imports that a scrape that began at the time begin could not
-// wait for their polls.
+// record remembers how a poll of the import ended, with the status if it succeeded.
+// It returns whether anything was learned.
+func (e *entry) record(p Poll, status *lakefs.ImportStatus) (learned bool) {
+	if !e.polled.record(p) {
+		return false
+	}
+	before := e.seen
+	e.seen = before.after(p, status)
+	switch {
+	case e.seen.Confirmed:
+		e.samples = nil
+	case status != nil:
+		e.samples = appendSample(e.samples, sample{at: p.At, objects: e.seen.IngestedObjects})
+	}
+	return e.seen != before
+}
+
+// skip remembers that a scrape that began at the time begin could not wait for
+// polls.
 func (w *watchlist) skip(keys []Key, begin time.Time, p Poll) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, key := range keys {
+		if r := w.repositories[key]; r != nil {
+			r.skip(begin, p)
+		}
 		if e := w.entries[key]; e != nil && !e.seen.Confirmed {
 			e.skip(begin, p)
 		}
 	}
 }
 
-// count counts a finished import, with the lock held, and has its end logged.
+// changed notes, with the lock held, that what was seen of e is to be stored, and
+// counts e if it has finished. Where there is a Store, it is not counted before that
+// is done, or a restart might count it again.
+func (w *watchlist) changed(key Key, e *entry) {
+	e.unsaved = true
+	if !w.durable && w.uncounted(e) {
+		w.count(key, e)
+	}
+}
+
+// uncounted reports whether e has finished for good and is still to be counted.
+func (w *watchlist) uncounted(e *entry) bool {
+	return (e.Import == nil || e.seen.Confirmed) && e.seen.countable(w.started, w.retention)
+}
+
+// count counts a finished import, with the lock held, and logs its end.
 func (w *watchlist) count(key Key, e *entry) {
 	seen := *e.seen
 	seen.Counted = true
 	e.seen = &seen
-	w.ended = append(w.ended, Observed{key, seen})
-	w.counters.finished(key, &seen)
-	w.counted[key.repository()] = true
-}
-
-// unlock unlocks w, and then logs which imports have ended.
-func (w *watchlist) unlock() {
-	ended := w.ended
-	w.ended = nil
-	w.mu.Unlock()
-	for _, o := range ended {
-		fields := []any{"msg", "Import finished", "state", o.state(nil), "objects", o.IngestedObjects}
-		if took, ok := o.duration(o.ID); ok {
-			fields = append(fields, "duration", took.Round(time.Second))
-		}
-		if o.ErrorMessage != "" {
-			fields = append(fields, "err", o.ErrorMessage)
-		}
-		_ = level.Info(o.logger(w.logger)).Log(fields...)
+	w.counters.finished(key, e.seen)
+	fields := []any{"msg", "Import finished", "state", seen.state(nil), "objects", seen.IngestedObjects}
+	if took, ok := seen.duration(key.ID); ok {
+		fields = append(fields, "duration", took.Round(time.Second))
 	}
+	if seen.ErrorMessage != "" {
+		fields = append(fields, "err", seen.ErrorMessage)
+	}
+	level.Info(key.logger(w.logger)).Log(fields...)
 }
 
 // notStored returns the observations that are not stored as they are, by Key: of
@@ -451,7 +509,7 @@ func (w *watchlist) notStored(all bool) []Observed {
 	for key, e := range w.entries {
 		if e.unsaved && (all || e.Import == nil || e.seen.Finished()) {
 			o := Observed{key, *e.seen}
-			o.Counted = o.Counted || (e.Import == nil || o.Confirmed) && o.countable(w.started, w.retention)
+			o.Counted = o.Counted || w.uncounted(e)
 			unsaved = append(unsaved, o)
 		}
 	}
@@ -460,10 +518,10 @@ func (w *watchlist) notStored(all bool) []Observed {
 }
 
 // stored notes that observations are stored, and counts the finished imports
-// among them: not before, or a restart might count them again.
+// among them.
 func (w *watchlist) stored(observations []Observed) {
 	w.mu.Lock()
-	defer w.unlock()
+	defer w.mu.Unlock()
 	for i := range observations {
 		o := &observations[i]
 		e := w.entries[o.Key]
@@ -483,30 +541,46 @@ func (w *watchlist) views(now time.Time, clients map[string]*lakefs.Client) []Im
 	defer w.mu.Unlock()
 	views := make([]ImportView, len(w.watched()))
 	for i, e := range w.watched() {
-		e.view(&views[i], now, clients[e.Server])
+		views[i] = e.view(now, clients[e.Server])
+	}
+	return views
+}
+
+// repositoryViews returns how every repository stands, by server and name.
+func (w *watchlist) repositoryViews() []RepositoryView {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	views := make([]RepositoryView, 0, len(w.repositories))
+	for _, key := range slices.SortedFunc(maps.Keys(w.repositories), compareKeys) {
+		r := w.repositories[key]
+		views = append(views, RepositoryView{r.Repository, r.lastImport, r.poll})
 	}
 	return views
 }
 
 // view is views for one import. It returns false for one that is not watched.
-func (w *watchlist) view(key Key, now time.Time, client *lakefs.Client) (v ImportView, ok bool) {
+func (w *watchlist) view(key Key, now time.Time, client *lakefs.Client) (ImportView, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.entries[key]
 	if e == nil || e.Import == nil {
-		return v, false
+		return ImportView{}, false
 	}
-	e.view(&v, now, client)
-	return v, true
+	return e.view(now, client), true
 }
 
-func (e *entry) view(v *ImportView, now time.Time, client *lakefs.Client) {
-	*v = newImportView(e.Import, e.seen, now, client)
-	v.Origin, v.Poll, v.block = origins[e.origin], e.poll, e.block
+func (e *entry) view(now time.Time, client *lakefs.Client) ImportView {
+	v := ImportView{
+		Import: e.Import, Observation: e.seen, State: e.seen.state(e.Import), Poll: e.poll, Origin: e.origin,
+		block: e.block, client: client,
+	}
+	v.StartedAt, _ = lakefs.StartTime(e.ID)
+	v.SecondsSinceUpdate = e.seen.secondsSinceUpdate(now)
 	if client == nil {
 		v.Poll = Poll{At: now, Message: "not polled: the server is not configured"}
 	}
 	if !e.seen.Finished() {
 		v.recent, v.recentKnown = recentThroughput(e.samples, now)
 	}
+	return v
 }

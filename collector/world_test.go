@@ -299,8 +299,8 @@ func allSucceed(t *testing.T, s *collector.Snapshot) {
 	everyImport(t, s, "success", (*collector.ImportView).PollSuccess)
 }
 
-// counts returns the counters of one name, or how often a histogram observed
-// something, summed by the values of a label; those that are 0 are left out.
+// counts returns the counters or gauges of one name, or how often a histogram
+// observed something, summed by the values of a label; those that are 0 are left out.
 func (w *world) counts(name, label string) map[string]float64 {
 	w.t.Helper()
 	families, err := w.registry.Gather()
@@ -319,7 +319,7 @@ func (w *world) counts(name, label string) map[string]float64 {
 					value = l.GetValue()
 				}
 			}
-			if n := m.Counter.GetValue() + float64(m.Histogram.GetSampleCount()); n > 0 {
+			if n := m.Counter.GetValue() + m.Gauge.GetValue() + float64(m.Histogram.GetSampleCount()); n > 0 {
 				counts[value] += n
 			}
 		}

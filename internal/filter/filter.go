@@ -83,5 +83,5 @@ func (f Filter) Import(v *collector.ImportView) bool {
 // selects an import.
 func (f Filter) ImportInAnyState(v *collector.ImportView) bool {
 	return f.matches("server", v.Server) && f.matches("repository", v.Repository) && f.matches("branch", v.Branch) &&
-		f.matches("source", string(v.Origin)) && f.matchesLabels(v.Labels)
+		f.matches("source", v.Origin.String()) && f.matchesLabels(v.Labels)
 }

@@ -33,7 +33,7 @@ var columns = []column{
 	{Name: "progress", Title: "Progress", desc: true, number: (*collector.ImportView).Progress},
 	{Title: "Details"},
 	{Name: "heartbeat", Title: "Heartbeat", desc: true, number: func(v *collector.ImportView) (float64, bool) {
-		return v.SecondsSinceUpdate(), v.Seen() && !v.Finished()
+		return v.SecondsSinceUpdate, v.Seen() && !v.Finished()
 	}},
 	{Name: "started", Title: "Started", desc: true, number: func(v *collector.ImportView) (float64, bool) {
 		return float64(v.StartedAt.UnixMicro()) / 1e6, !v.StartedAt.IsZero()
@@ -56,7 +56,7 @@ func duration(v *collector.ImportView) (seconds float64, ok bool) {
 	}
 	seconds = v.UpdateTime.Sub(v.StartedAt).Seconds()
 	if isWorking(v) {
-		seconds += v.SecondsSinceUpdate()
+		seconds += v.SecondsSinceUpdate
 	}
 	return max(0, seconds), true
 }

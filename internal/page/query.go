@@ -157,7 +157,7 @@ func contains(v *collector.ImportView, searched []string) bool {
 		return true
 	}
 	parts := []string{
-		v.Ref().String(), v.Server, string(v.Origin), string(v.State), words(string(v.State)),
+		v.Ref().String(), v.Server, v.Origin.String(), string(v.State), words(string(v.State)),
 		v.ErrorMessage, string(v.ErrorReason), v.CommitID,
 	}
 	if !v.PollSuccess() {

@@ -94,7 +94,7 @@ type importJSON struct {
 	Repository       string            `json:"repository"`
 	Branch           string            `json:"branch"`
 	ID               string            `json:"import_id"`
-	Source           collector.Origin  `json:"source"`
+	Source           string            `json:"source"`
 	Labels           map[string]string `json:"labels,omitempty"`
 	State            collector.State   `json:"state"`
 	IngestedObjects  *int64            `json:"ingested_objects,omitempty"`
@@ -131,7 +131,7 @@ func newImportJSON(v *collector.ImportView) importJSON {
 		Repository:       v.Repository,
 		Branch:           v.Branch,
 		ID:               v.ID,
-		Source:           v.Origin,
+		Source:           v.Origin.String(),
 		Labels:           v.Labels,
 		State:            v.State,
 		ExpectedObjects:  v.ExpectedObjects,
