@@ -175,7 +175,7 @@ func (w *watchlist) update(key Key, e *entry) {
 	for origin, imp := range e.wanted {
 		if imp != nil {
 			e.describe(imp)
-			e.origin, e.restored = Origin(origin), false //nolint:gosec // G115: there are four
+			e.origin, e.restored = Origin(origin), false
 			if was == nil {
 				w.sorted = nil
 			}
