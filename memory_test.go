@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
-	"lakefs_import_exporter/internal/process"
 	"lakefs_import_exporter/lakefs"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
@@ -33,18 +33,14 @@ const (
 
 // victim is the exporter of 10,000 running imports, and its lakeFS.
 type victim struct {
-	*process.Process
-	t       *testing.T
-	lakeFS  *lakefstest.Server
-	address string
-	client  *http.Transport
-	wg      sync.WaitGroup
+	*exporter
+	lakeFS *lakefstest.Server
+	wg     sync.WaitGroup
 }
 
 // Whatever clients do, the exporter of 10,000 imports stays below the limit of its
 // container, and Prometheus is answered afterwards. SECURITY.md has the figures.
 func TestMemoryUnderAttack(t *testing.T) {
-	t.Setenv("GOMEMLIMIT", goMemoryLimit)
 	v := newVictim(t)
 	for _, tc := range []struct {
 		name string
@@ -66,12 +62,12 @@ func TestMemoryUnderAttack(t *testing.T) {
 			v.resetPeak()
 			tc.run(v)
 			v.scrape()
-			peak, err := v.Memory("VmHWM")
+			status, err := v.proc().NewStatus()
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%.0f MiB at most", peak/(1<<20))
-			if peak > memoryLimit {
+			t.Logf("%d MiB at most", status.VmHWM>>20)
+			if status.VmHWM > memoryLimit {
 				t.Error("more than the container may take")
 			}
 		})
@@ -81,11 +77,7 @@ func TestMemoryUnderAttack(t *testing.T) {
 func newVictim(t *testing.T) *victim {
 	t.Helper()
 	const imports = 10_000
-	binary, err := process.BuildExporter(t.TempDir(), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &victim{t: t, lakeFS: newLakeFS(t, lakefstest.Options{})}
+	v := &victim{lakeFS: newLakeFS(t, lakefstest.Options{})}
 	dir := t.TempDir()
 	var refs []lakefs.Ref
 	for i := range imports {
@@ -94,34 +86,34 @@ func newVictim(t *testing.T) *victim {
 	write(t, dir, "config.yml", watchYAML(t, dir, v.lakeFS, refs...))
 	certificates(t, dir)
 	write(t, dir, "web.yml", "tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
-	v.Process, err = process.StartExporter(binary, dir, importAPI, "--storage.path=data/", "--web.config.file=web.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := v.Stop(); err != nil {
-			t.Error(err)
-		}
-		v.wg.Wait()
-	})
-	v.address = strings.TrimPrefix(v.URL, "http://")
-	v.client = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableCompression: true, MaxIdleConnsPerHost: 32}
-	t.Cleanup(v.client.CloseIdleConnections)
+	t.Cleanup(v.wg.Wait)
+	v.exporter = start(t, dir, []string{"GOMEMLIMIT=" + goMemoryLimit}, importAPI, "--storage.path=data/", "--web.config.file=web.yml")
+	v.url = strings.Replace(v.url, "http:", "https:", 1)
+	v.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableCompression: true, MaxIdleConnsPerHost: 32}
 	v.scrape()
 	return v
+}
+
+func (v *victim) proc() procfs.Proc {
+	v.t.Helper()
+	proc, err := procfs.NewProc(v.cmd.Process.Pid)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return proc
 }
 
 // resetPeak has VmHWM begin anew.
 func (v *victim) resetPeak() {
 	v.t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", v.PID()), []byte("5"), 0); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", v.cmd.Process.Pid), []byte("5"), 0); err != nil {
 		v.t.Fatal(err)
 	}
 }
 
 // ask sends a request and reads the answer.
 func (v *victim) ask(ctx context.Context, method, path, body string, header http.Header) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "https://"+v.address+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, v.url+path, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +121,7 @@ func (v *victim) ask(ctx context.Context, method, path, body string, header http
 	if req.Header == nil {
 		req.Header = http.Header{}
 	}
-	resp, err := v.client.RoundTrip(req)
+	resp, err := v.client.Do(req)
 	if err != nil {
 		return 0, err
 	}
@@ -153,7 +145,7 @@ func (v *victim) scrape() {
 
 // dial connects to the exporter for the rest of the test.
 func (v *victim) dial(protocol string) net.Conn {
-	conn, err := tls.Dial("tcp", v.address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(v.url, "https://"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
 	if err != nil {
 		return nil // refused, which is one way of defense
 	}

@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"lakefs_import_exporter/internal/process"
 )
 
 // client is a bare HTTP client that keeps its connections.
@@ -53,7 +51,7 @@ type answer struct {
 }
 
 // scrape gets the metrics of a process.
-func scrape(p *process.Process, f form) (answer, error) {
+func scrape(p *process, f form) (answer, error) {
 	req, err := http.NewRequest(http.MethodGet, p.URL+"/metrics", nil) //nolint:noctx // the exporter has a deadline
 	if err != nil {
 		return answer{}, err
@@ -151,7 +149,7 @@ func checkSeries(sums map[string]sum, names []string, n int) error {
 }
 
 // checkedScrape is scrape, but also reports what is wrong with the answer.
-func checkedScrape(p *process.Process, f form, n int, finished bool) (answer, error) {
+func checkedScrape(p *process, f form, n int, finished bool) (answer, error) {
 	a, err := scrape(p, f)
 	if err != nil {
 		return a, err
@@ -228,7 +226,7 @@ func ownCPU() time.Duration {
 }
 
 // requests returns how often a stand-in was asked for a status.
-func requests(lakeFS *process.Process) (int, error) {
+func requests(lakeFS *process) (int, error) {
 	resp, err := client.Get(lakeFS.URL + "/requests") //nolint:noctx // it takes no time
 	if err != nil {
 		return 0, err
@@ -242,7 +240,7 @@ func requests(lakeFS *process.Process) (int, error) {
 }
 
 // stoppedReader asks for metrics and does not read the answer. Close it.
-func stoppedReader(p *process.Process) (io.Closer, error) {
+func stoppedReader(p *process) (io.Closer, error) {
 	u, err := url.Parse(p.URL)
 	if err != nil {
 		return nil, err

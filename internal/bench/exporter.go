@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"lakefs_import_exporter/internal/process"
 )
 
 // startExporter starts the exporter, which watches n imports of a lakeFS.
-func startExporter(binary, lakeFS string, n, maxRequests int) (*process.Process, error) {
+func startExporter(binary, lakeFS string, n, maxRequests int) (*process, error) {
 	dir, err := os.MkdirTemp(filepath.Dir(binary), "exporter")
 	if err != nil {
 		return nil, err
@@ -35,5 +33,5 @@ import_files: [imports-*.yml]
 			return nil, err
 		}
 	}
-	return process.StartExporter(binary, dir)
+	return runExporter(binary, dir)
 }

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"lakefs_import_exporter/internal/process"
 )
 
 // bench is one run of all measurements.
@@ -21,7 +19,7 @@ type bench struct {
 	binary   string // the exporter
 	progress io.Writer
 	rows     []row
-	running  []*process.Process
+	running  []*process
 }
 
 // row is a line of the table.
@@ -43,7 +41,7 @@ func measure(s size, only string, w, progress io.Writer) (err error) {
 	}
 	defer os.RemoveAll(dir)
 	b := &bench{size: s, progress: progress}
-	if b.binary, err = process.BuildExporter(dir, false); err != nil {
+	if b.binary, err = buildExporter(dir); err != nil {
 		return err
 	}
 	for _, part := range []struct {
@@ -75,13 +73,13 @@ func measure(s size, only string, w, progress io.Writer) (err error) {
 func (b *bench) stopAll() error {
 	var errs []error
 	for _, p := range slices.Backward(b.running) {
-		errs = append(errs, p.Stop())
+		errs = append(errs, p.stop())
 	}
 	b.running = nil
 	return errors.Join(errs...)
 }
 
-func (b *bench) started(p *process.Process, err error) (*process.Process, error) {
+func (b *bench) started(p *process, err error) (*process, error) {
 	if err == nil {
 		b.running = append(b.running, p)
 	}
@@ -90,8 +88,8 @@ func (b *bench) started(p *process.Process, err error) (*process.Process, error)
 
 // watch starts a stand-in for lakeFS and an exporter, and waits until that watches
 // n imports: it may still read their files when it is ready.
-func (b *bench) watch(n, maxRequests int, standIn ...string) (lakeFS, exporter *process.Process, err error) {
-	lakeFS, err = b.started(process.StartChild(append([]string{"-lakefs"}, standIn...)...))
+func (b *bench) watch(n, maxRequests int, standIn ...string) (lakeFS, exporter *process, err error) {
+	lakeFS, err = b.started(startChild(append([]string{"-lakefs"}, standIn...)...))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -121,7 +119,7 @@ func (b *bench) polling() error {
 	var bare, scrapes, bareCPU, cpu, bareBoth, both []time.Duration
 	for i := range b.repetitions + 1 {
 		rest()
-		served, err := lakeFS.CPU()
+		served, err := lakeFS.cpu()
 		if err != nil {
 			return err
 		}
@@ -129,12 +127,12 @@ func (b *bench) polling() error {
 		if err != nil {
 			return err
 		}
-		servedBare, err := lakeFS.CPU()
+		servedBare, err := lakeFS.cpu()
 		if err != nil {
 			return err
 		}
 		rest()
-		before, err := exporter.CPU()
+		before, err := exporter.cpu()
 		if err != nil {
 			return err
 		}
@@ -142,11 +140,11 @@ func (b *bench) polling() error {
 		if err != nil {
 			return err
 		}
-		after, err := exporter.CPU()
+		after, err := exporter.cpu()
 		if err != nil {
 			return err
 		}
-		servedAll, err := lakeFS.CPU()
+		servedAll, err := lakeFS.cpu()
 		if err != nil {
 			return err
 		}
@@ -205,7 +203,7 @@ func (b *bench) exposition() error {
 	if err != nil {
 		return err
 	}
-	constants, err := b.started(process.StartChild("-const-metrics=" + strconv.Itoa(n)))
+	constants, err := b.started(startChild("-const-metrics=" + strconv.Itoa(n)))
 	if err != nil {
 		return err
 	}
@@ -245,7 +243,7 @@ type sampled struct {
 }
 
 // scrape adds a scrape.
-func (s *sampled) scrape(p *process.Process, f form) error {
+func (s *sampled) scrape(p *process, f form) error {
 	rest()
 	runtime.GC() // here, or else beside what is measured
 	a, err := scrape(p, f)
@@ -319,11 +317,7 @@ func (b *bench) resident(n, goal int) error {
 	if _, err := checkedScrape(exporter, asPrometheus, n, true); err != nil {
 		return err
 	}
-	now, err := exporter.Memory("VmRSS")
-	if err != nil {
-		return err
-	}
-	peak, err := exporter.Memory("VmHWM")
+	now, peak, err := exporter.memory()
 	if err != nil {
 		return err
 	}
@@ -334,7 +328,7 @@ func (b *bench) resident(n, goal int) error {
 }
 
 // crowd looks at many scrapers at once, beside one that has stopped reading.
-func (b *bench) crowd(lakeFS, exporter *process.Process) error {
+func (b *bench) crowd(lakeFS, exporter *process) error {
 	rest()
 	stopped, err := stoppedReader(exporter)
 	if err != nil {
@@ -344,7 +338,6 @@ func (b *bench) crowd(lakeFS, exporter *process.Process) error {
 	var (
 		alone, together []time.Duration
 		polls           []int
-		peak            float64
 	)
 	for range b.repetitions {
 		for _, at := range []int{1, scrapers} {
@@ -354,10 +347,6 @@ func (b *bench) crowd(lakeFS, exporter *process.Process) error {
 				return err
 			}
 			answers, err := scrapeAtOnce(exporter, at)
-			if err != nil {
-				return err
-			}
-			bytes, err := exporter.Memory("VmRSS")
 			if err != nil {
 				return err
 			}
@@ -371,7 +360,6 @@ func (b *bench) crowd(lakeFS, exporter *process.Process) error {
 			} else {
 				together = append(together, slowest)
 				polls = append(polls, after-before)
-				peak = max(peak, bytes)
 			}
 			for _, a := range answers {
 				sums, err := a.sums()
@@ -384,7 +372,7 @@ func (b *bench) crowd(lakeFS, exporter *process.Process) error {
 			}
 		}
 	}
-	highest, err := exporter.Memory("VmHWM")
+	_, highest, err := exporter.memory()
 	if err != nil {
 		return err
 	}
@@ -396,7 +384,7 @@ func (b *bench) crowd(lakeFS, exporter *process.Process) error {
 	return nil
 }
 
-func scrapeAtOnce(p *process.Process, n int) ([]answer, error) {
+func scrapeAtOnce(p *process, n int) ([]answer, error) {
 	var (
 		answers = make([]answer, n)
 		errs    = make([]error, n)
