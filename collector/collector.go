@@ -385,7 +385,7 @@ func (c *Collector) ServerName(name string) (string, error) {
 		return names[0], nil
 	case name == "":
 		return "", fmt.Errorf("server is missing: must be one of %s", strings.Join(names, ", "))
-	case !slices.Contains(names, name) && !c.watch.hasServer(name):
+	case !slices.Contains(names, name) && c.watch.perServer()[name] == 0:
 		return "", fmt.Errorf("server %q is not configured: must be one of %s", name, strings.Join(names, ", "))
 	}
 	return name, nil
@@ -421,17 +421,12 @@ func (c *Collector) expiryTime() (now time.Time, ok bool) {
 // Snapshot returns how everything stands as far as is known.
 func (c *Collector) Snapshot() *Snapshot {
 	now := c.opts.Now()
-	s := &Snapshot{
-		At:           now,
-		Repositories: c.watch.repositoryViews(),
-		Storage:      c.persist.failure.Load(),
-		finishedFor:  c.opts.FinishedFor,
-	}
+	s := &Snapshot{At: now, Storage: c.persist.failure.Load(), finishedFor: c.opts.FinishedFor}
 	clients := map[string]*lakefs.Client{}
 	for _, server := range c.allServers() {
 		s.Servers, clients[server.name] = append(s.Servers, server.view()), server.client()
 	}
-	s.Imports = c.watch.views(now, clients)
+	s.Imports, s.Repositories = c.watch.views(now, clients)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.FileErrors, s.scraped = c.fileErrors, !c.scraped.IsZero()

@@ -107,12 +107,6 @@ func (c *counters) addServer(name string) (polled func(d time.Duration, result R
 	}
 }
 
-// addDiscovery makes the series of a server's discovery exist from the start,
-// and returns them.
-func (c *counters) addDiscovery(server string) (succeeded, failed prometheus.Counter) {
-	return c.refreshes.WithLabelValues(server, "success"), c.refreshes.WithLabelValues(server, "error")
-}
-
 // remove ends the series of the server that key names or, if it names a repository,
 // of that alone.
 func (c *counters) remove(key Key) {

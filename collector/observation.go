@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -78,22 +79,16 @@ func (o *Observation) serverTime() time.Time {
 	return o.Date
 }
 
-// HeartbeatAge returns the age of the heartbeat when lakeFS last answered, by
+// heartbeatAge returns the age of the heartbeat when lakeFS last answered, by
 // lakeFS's clock, never negative. It does not change while lakeFS cannot be
 // asked.
-func (o *Observation) HeartbeatAge() time.Duration {
+func (o *Observation) heartbeatAge() time.Duration {
 	return max(0, o.serverTime().Sub(o.UpdateTime))
 }
 
-// secondsSinceUpdate returns the age of the heartbeat at the time now, in seconds: not
-// as a time.Duration, which ends at 292 years.
+// secondsSinceUpdate returns the age of the heartbeat at the time now, in seconds.
 func (o *Observation) secondsSinceUpdate(now time.Time) float64 {
-	return max(0, seconds(o.serverTime(), o.UpdateTime)+seconds(now, o.StatusAt))
-}
-
-// seconds returns the seconds from b to a.
-func seconds(a, b time.Time) float64 {
-	return float64(a.Unix()-b.Unix()) + float64(a.Nanosecond()-b.Nanosecond())/1e9
+	return max(0, o.serverTime().Sub(o.UpdateTime).Seconds()+now.Sub(o.StatusAt).Seconds())
 }
 
 // heartbeatTimeout is the age from which a heartbeat is missing. lakeFS writes
@@ -103,7 +98,7 @@ const heartbeatTimeout = 2 * time.Minute
 // heartbeatLost reports whether the heartbeat had stopped at the newest status.
 // One that was seen to move of late has not, whatever the clocks say.
 func (o *Observation) heartbeatLost() bool {
-	return o.HeartbeatAge() > heartbeatTimeout &&
+	return o.heartbeatAge() > heartbeatTimeout &&
 		(o.MovedAt.IsZero() || o.StatusAt.Sub(o.MovedAt) > heartbeatTimeout)
 }
 
@@ -116,34 +111,42 @@ func (o *Observation) duration(id string) (time.Duration, bool) {
 
 // finishedAt returns when a finished import finished, translated to the
 // exporter's clock.
-func (o *Observation) finishedAt() time.Time { return o.StatusAt.Add(-o.HeartbeatAge()) }
+func (o *Observation) finishedAt() time.Time { return o.StatusAt.Add(-o.heartbeatAge()) }
 
 // countable reports whether the counters of finished imports have to count the
 // import: it finished after the exporter was started, or was known as unfinished
 // before. An import that was found finished belongs to an earlier exporter, or
 // if that is longer ago than the retention, may be forgotten since it was counted.
 func (o *Observation) countable(started time.Time, retention time.Duration) bool {
-	if !o.Finished() || o.Counted {
+	switch {
+	case !o.Finished() || o.Counted:
 		return false
+	case o.SeenUnfinished:
+		return true
+	default:
+		// Date is rounded down: an import that finished within a second of the
+		// start may have been counted before it.
+		return o.heartbeatAge() < retention && o.finishedAt().Add(-time.Second).After(started)
 	}
-	if !o.SeenUnfinished && o.HeartbeatAge() >= retention {
-		return false
-	}
-	// Date is rounded down: an import that finished within a second of the
-	// start may have been counted before it.
-	return o.SeenUnfinished || o.finishedAt().Add(-time.Second).After(started)
 }
 
-// after returns o after a poll, with the status if it succeeded.
+// after returns o after a poll, with the status if it succeeded. A finished import
+// that lakeFS does not know stays what it was: lakeFS forgets imports after a day, and
+// has nothing more to say of it.
 func (o *Observation) after(p Poll, status *lakefs.ImportStatus) *Observation {
-	switch p.Result {
-	case resultSuccess:
+	if p.Result == resultSuccess {
 		return o.withStatus(status, p.At)
-	case lakefs.NotFound:
-		return o.withNotFound(p.At)
-	default: // nothing was learned about the import
-		return o
 	}
+	if p.Result != lakefs.NotFound || !o.NotFoundSince.IsZero() {
+		return o // nothing was learned about the import
+	}
+	next := *o
+	if o.Finished() {
+		next.Confirmed = true
+	} else {
+		next.NotFoundSince = p.At
+	}
+	return &next
 }
 
 // withStatus returns o after a status received at the time at.
@@ -184,22 +187,6 @@ func (o *Observation) confirms(before *Observation) bool {
 	return before.Finished() && !o.StatusAt.Equal(before.StatusAt) && o.Outcome == before.Outcome && o.UpdateTime.Equal(before.UpdateTime) &&
 		o.IngestedObjects == before.IngestedObjects && o.CommitID == before.CommitID &&
 		o.MetarangeID == before.MetarangeID && o.ErrorMessage == before.ErrorMessage
-}
-
-// withNotFound returns o after lakeFS answered, at the time at, that it does
-// not know the import. A finished one stays what it was: lakeFS forgets imports
-// after a day, and has nothing more to say of it.
-func (o *Observation) withNotFound(at time.Time) *Observation {
-	next := *o
-	switch {
-	case o.Finished():
-		next.Confirmed = true
-	case o.NotFoundSince.IsZero():
-		next.NotFoundSince = at
-	default:
-		return o
-	}
-	return &next
 }
 
 // State is the state of an import in one word, for people and scripts.
@@ -351,11 +338,7 @@ const (
 // appendSample returns samples with s at its end, without those that left the
 // window. It reuses the array of samples.
 func appendSample(samples []sample, s sample) []sample {
-	first := 0
-	for first < len(samples) && s.at.Sub(samples[first].at) > throughputWindow {
-		first++
-	}
-	samples = append(samples[:0], samples[first:]...)
+	samples = slices.DeleteFunc(samples, func(old sample) bool { return s.at.Sub(old.at) > throughputWindow })
 	if n := len(samples); n >= 2 && samples[n-1].at.Sub(samples[n-2].at) < sampleSpacing {
 		samples = samples[:n-1]
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -160,15 +159,10 @@ func (p *persister) removeExpired() {
 	if !ok {
 		return
 	}
-	registered, remembered := p.watch.expired(now)
-	expired := slices.Concat(registered, remembered)
-	if len(expired) == 0 || p.update(fmt.Sprintf("removing %d imports whose retention has expired", len(expired)),
-		Changes{DeleteRegistrations: expired, DeleteObservations: expired}) != nil {
-		return
-	}
-	p.watch.remove(expired, true)
-	for _, key := range registered {
-		level.Info(key.logger(p.logger)).Log("msg", "Removed registered import: retention expired")
+	expired := p.watch.expired(now)
+	doing := fmt.Sprintf("removing %d imports whose retention has expired", len(expired))
+	if len(expired) > 0 && p.update(doing, Changes{DeleteRegistrations: expired, DeleteObservations: expired}) == nil {
+		p.watch.remove(expired, true)
 	}
 }
 
@@ -206,9 +200,7 @@ func (p *persister) register(ctx context.Context, imp Import) (created bool, err
 		if err := p.update("storing import "+imp.Ref().String(), Changes{PutRegistrations: []Registration{*r}}); err != nil {
 			return err
 		}
-		if registered = p.watch.register(r); registered {
-			level.Info(imp.logger(p.logger)).Log("msg", "Registered import", "branch", imp.Branch)
-		}
+		registered = p.watch.register(r)
 		return nil
 	})
 	if err != nil {
@@ -220,8 +212,7 @@ func (p *persister) register(ctx context.Context, imp Import) (created bool, err
 // unregister removes an import from the Store and then from the watchlist.
 func (p *persister) unregister(ctx context.Context, key Key) error {
 	return p.change(ctx, func() error {
-		v, watched := p.watch.view(key, time.Time{}, nil)
-		if watched && v.Origin != FromAPI {
+		if v, ok := p.watch.view(key, time.Time{}, nil); ok && v.Origin != FromAPI {
 			return ConflictError("import " + v.Ref().String() + " " + notRegistered[v.Origin])
 		}
 		keys := []Key{key}
@@ -229,9 +220,6 @@ func (p *persister) unregister(ctx context.Context, key Key) error {
 			return err
 		}
 		p.watch.remove(keys, false)
-		if watched {
-			level.Info(key.logger(p.logger)).Log("msg", "Unregistered import")
-		}
 		return nil
 	})
 }

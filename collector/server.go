@@ -59,7 +59,8 @@ func (s *server) discover(d Discovery) {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.stopDiscovery = cancel
-	succeeded, failed := s.counters.addDiscovery(s.name)
+	refreshes := s.counters.refreshes
+	succeeded, failed := refreshes.WithLabelValues(s.name, "success"), refreshes.WithLabelValues(s.name, "error")
 	go d.Run(ctx, func(found []Import, dropped int, err error) {
 		if err != nil {
 			failed.Inc()

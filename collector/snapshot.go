@@ -236,21 +236,16 @@ var serverGauges = []gauge[ServerView]{
 		func(v *ServerView) (float64, bool) { return boolToFloat(v.Authorized), true }, nil},
 	{"lakefs_clock_skew_seconds", "How far lakeFS's clock is ahead of the exporter's, in whole seconds.",
 		func(v *ServerView) (float64, bool) { return v.ClockSkew.Seconds(), v.ClockSkewKnown }, nil},
-	discoveryGauge("imports", "Imports found by the newest successful refresh of the discovery.",
-		func(d *DiscoveryView) float64 { return float64(d.Found) }),
-	discoveryGauge("dropped_imports", "Imports that the newest successful refresh of the discovery left out because of max_imports.",
-		func(d *DiscoveryView) float64 { return float64(d.Dropped) }),
-	discoveryGauge("last_success_timestamp_seconds", "Unix time of the newest successful refresh of the discovery; 0 if there was none.",
-		func(d *DiscoveryView) float64 { return max(0, unixSeconds(d.LastSuccess)) }),
 }
 
-func discoveryGauge(name, help string, value func(*DiscoveryView) float64) gauge[ServerView] {
-	return gauge[ServerView]{"lakefs_import_exporter_discovery_" + name, help, func(v *ServerView) (float64, bool) {
-		if v.Discovery == nil {
-			return 0, false
-		}
-		return value(v.Discovery), true
-	}, nil}
+// discoveryGauges are all metrics of servers that have a discovery.
+var discoveryGauges = []gauge[ServerView]{
+	{"lakefs_import_exporter_discovery_imports", "Imports found by the newest successful refresh of the discovery.",
+		func(v *ServerView) (float64, bool) { return float64(v.Discovery.Found), true }, nil},
+	{"lakefs_import_exporter_discovery_dropped_imports", "Imports that the newest successful refresh of the discovery left out because of max_imports.",
+		func(v *ServerView) (float64, bool) { return float64(v.Discovery.Dropped), true }, nil},
+	{"lakefs_import_exporter_discovery_last_success_timestamp_seconds", "Unix time of the newest successful refresh of the discovery; 0 if there was none.",
+		func(v *ServerView) (float64, bool) { return max(0, unixSeconds(v.Discovery.LastSuccess)), true }, nil},
 }
 
 // Families returns the metrics of s, by name.
@@ -261,9 +256,11 @@ func (s *Snapshot) Families() []Family {
 		others = families(serverGauges[:1], s.Servers, (*ServerView).labels, nil)
 	} else {
 		repositories := slices.DeleteFunc(slices.Clone(s.Repositories), func(v RepositoryView) bool { return s.isNew(v.Poll) })
+		discovering := slices.DeleteFunc(slices.Clone(s.Servers), func(v ServerView) bool { return v.Discovery == nil })
 		others = slices.Concat(
 			families(repositoryGauges, repositories, (*RepositoryView).labels, nil),
 			families(serverGauges, s.Servers, (*ServerView).labels, nil),
+			families(discoveryGauges, discovering, (*ServerView).labels, nil),
 			countFamilies("lakefs_imports", "Imports watched, by state.", s.countStates()),
 			countFamilies("lakefs_import_exporter_imports", "Imports watched, by where they come from.", s.countOrigins()),
 			countFamilies("lakefs_import_exporter_import_file_error", "Whether an import file does not load: 1 if so, else 0.", s.countFileErrors()),

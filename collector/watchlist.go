@@ -78,6 +78,7 @@ func (w *watchlist) set(origin Origin, imports []*Import) {
 	}
 	w.want(origin, imports)
 	w.updateAll()
+	w.sorted = nil // so that the counters of a server that has come back exist again
 }
 
 // want makes imports, besides others, what an origin wants, with the lock held.
@@ -99,10 +100,6 @@ func (w *watchlist) entry(key Key) *entry {
 	return e
 }
 
-// minVanished is how many unfinished imports that are not found any more can
-// stay at least; at most as many as are found.
-const minVanished = 1000
-
 // setDiscovered replaces what was discovered on a server; describe is nil if it has
 // no discovery any more. An unfinished import that is not found any more, or was
 // watched before a restart, stays for the retention after its last status or since
@@ -112,23 +109,21 @@ func (w *watchlist) setDiscovered(server string, describe func(repository, id st
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
-	var before []Key
+	var unfinished []Key
 	for key, e := range w.entries {
 		if key.Server != server {
 			continue
 		}
 		known := e.wanted[FromDiscovery] != nil || e.restored
 		if known && e.seen.Seen() && !e.seen.Finished() && now.Sub(cmp.Or(e.seen.NotFoundSince, e.seen.StatusAt)) < w.retention {
-			before = append(before, key)
+			unfinished = append(unfinished, key)
 		}
 		e.wanted[FromDiscovery] = nil
 	}
 	w.want(FromDiscovery, found)
-	vanished := slices.DeleteFunc(before, func(k Key) bool { return w.entries[k].wanted[FromDiscovery] != nil })
-	slices.SortFunc(vanished, func(a, b Key) int { return cmp.Compare(b.ID, a.ID) }) // xids: the newest first
-	for _, key := range vanished[:min(len(vanished), max(len(found), minVanished))] {
-		if describe == nil {
-			break
+	for _, key := range unfinished {
+		if describe == nil || w.entries[key].wanted[FromDiscovery] != nil {
+			continue
 		}
 		if imp, ok := describe(key.Repository, key.ID); ok {
 			w.want(FromDiscovery, []*Import{&imp})
@@ -207,17 +202,11 @@ func (w *watchlist) restore(registrations []Registration, observations []Observe
 		e.seen, e.restored = &observations[i].Observation, true
 	}
 	for i := range registrations {
-		w.setRegistration(&registrations[i])
+		r := &registrations[i]
+		e := w.entry(r.Key)
+		e.wanted[FromAPI], e.registeredAt = &r.Import, r.At
 	}
 	w.updateAll()
-}
-
-// setRegistration makes r what the API wants, with the lock held. The caller updates
-// the entry, which it returns.
-func (w *watchlist) setRegistration(r *Registration) *entry {
-	e := w.entry(r.Key)
-	e.wanted[FromAPI], e.registeredAt = &r.Import, r.At
-	return e
 }
 
 // maxLabelBytes bounds the labels of all registered imports together: each of
@@ -256,61 +245,66 @@ func (w *watchlist) registration(imp Import, limit int) (*Registration, error) {
 func (w *watchlist) register(r *Registration) (created bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	e := w.setRegistration(r)
-	created = e.Import == nil
+	e := w.entry(r.Key)
+	if created = e.Import == nil; created {
+		level.Info(r.logger(w.logger)).Log("msg", "Registered import", "branch", r.Branch)
+	}
+	e.wanted[FromAPI], e.registeredAt = &r.Import, r.At
 	w.update(r.Key, e)
 	return created
 }
 
 // remove ends the registration of imports that were removed from the Store, and
-// drops what was seen of those that no other origin wants. If forget is false,
-// one that has finished stays remembered, so that it is counted just once.
-func (w *watchlist) remove(keys []Key, forget bool) {
+// drops what was seen of those that no other origin wants. One that has finished
+// stays remembered until its retention has expired, so that it is counted just once.
+func (w *watchlist) remove(keys []Key, expired bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	message := "Unregistered import"
+	if expired {
+		message = "Removed registered import: retention expired"
+	}
 	for _, key := range keys {
 		e := w.entries[key]
 		if e == nil {
 			continue
 		}
+		if e.wanted[FromAPI] != nil {
+			level.Info(key.logger(w.logger)).Log("msg", message)
+		}
 		e.wanted[FromAPI] = nil
 		w.update(key, e)
 		e.unsaved = true
-		if e.Import == nil && (forget || !e.seen.Finished()) {
+		if e.Import == nil && (expired || !e.seen.Finished()) {
 			w.forget(key)
 		}
 	}
 }
 
-// expired returns the registered imports that have been of no use for the
-// retention at the time now, and the imports as old that are only remembered.
-func (w *watchlist) expired(now time.Time) (registered, remembered []Key) {
+// expired returns the imports, registered or only remembered, that have been of no
+// use for the retention at the time now.
+func (w *watchlist) expired(now time.Time) (keys []Key) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for key, e := range w.entries {
-		switch {
-		case e.wanted[FromAPI] == nil && e.Import != nil, !w.outdated(e, now):
-		case e.Import == nil:
-			remembered = append(remembered, key)
-		default:
-			registered = append(registered, key)
+		if (e.wanted[FromAPI] != nil || e.Import == nil) && w.outdated(e, now) {
+			keys = append(keys, key)
 		}
 	}
-	return registered, remembered
+	return keys
 }
 
 // outdated reports whether what is known of an import is of no more use: the
 // retention after it finished or lakeFS began not to know it, and seven times
 // that after the last sign of it.
 func (w *watchlist) outdated(e *entry, now time.Time) bool {
-	const patience = 7
 	switch {
 	case e.seen.Finished():
 		return now.Sub(e.seen.StatusAt) >= w.retention
 	case !e.seen.NotFoundSince.IsZero():
 		return now.Sub(e.seen.NotFoundSince) >= w.retention
 	default:
-		return now.Sub(cmp.Or(e.seen.StatusAt, e.registeredAt)) >= patience*w.retention
+		return now.Sub(cmp.Or(e.seen.StatusAt, e.registeredAt)) >= 7*w.retention
 	}
 }
 
@@ -344,24 +338,15 @@ func (w *watchlist) watched() []*entry {
 	return w.sorted
 }
 
-// perServer returns how many imports are watched of each server. The counters of
-// a server that has come back exist again.
+// perServer returns how many imports are watched of each server.
 func (w *watchlist) perServer() map[string]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sorted = nil
 	n := map[string]int{}
 	for _, e := range w.watched() {
 		n[e.Server]++
 	}
 	return n
-}
-
-// hasServer reports whether imports of a server are watched.
-func (w *watchlist) hasServer(name string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.ContainsFunc(w.watched(), func(e *entry) bool { return e.Server == name })
 }
 
 // due returns what of a server a scrape has to poll, in the order of their turns:
@@ -387,10 +372,9 @@ func (w *watchlist) due(server string) []lakefs.Ref {
 	slices.SortFunc(overdue, func(a, b *entry) int {
 		return cmp.Or(a.at.Compare(b.at), cmp.Compare(b.ID, a.ID)) // xids
 	})
+	longestAgo := func(a, b *repository) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.Name, b.Name)) }
 	var repositories, known, backlog []lakefs.Ref
-	for _, r := range slices.SortedFunc(maps.Values(w.repositories), func(a, b *repository) int {
-		return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.Name, b.Name))
-	}) {
+	for _, r := range slices.SortedFunc(maps.Values(w.repositories), longestAgo) {
 		if r.Server == server {
 			repositories = append(repositories, lakefs.Ref{Repository: r.Name})
 		}
@@ -535,30 +519,24 @@ func (w *watchlist) stored(observations []Observed) {
 	}
 }
 
-// views returns how every watched import stands at the time now, by Key.
-func (w *watchlist) views(now time.Time, clients map[string]*lakefs.Client) []ImportView {
+// views returns how every watched import stands at the time now, and every
+// repository, by Key.
+func (w *watchlist) views(now time.Time, clients map[string]*lakefs.Client) ([]ImportView, []RepositoryView) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	views := make([]ImportView, len(w.watched()))
+	imports := make([]ImportView, len(w.watched()))
 	for i, e := range w.watched() {
-		views[i] = e.view(now, clients[e.Server])
+		imports[i] = e.view(now, clients[e.Server])
 	}
-	return views
-}
-
-// repositoryViews returns how every repository stands, by server and name.
-func (w *watchlist) repositoryViews() []RepositoryView {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	views := make([]RepositoryView, 0, len(w.repositories))
+	repositories := make([]RepositoryView, 0, len(w.repositories))
 	for _, key := range slices.SortedFunc(maps.Keys(w.repositories), compareKeys) {
 		r := w.repositories[key]
-		views = append(views, RepositoryView{r.Repository, r.lastImport, r.poll})
+		repositories = append(repositories, RepositoryView{r.Repository, r.lastImport, r.poll})
 	}
-	return views
+	return imports, repositories
 }
 
-// view is views for one import. It returns false for one that is not watched.
+// view returns how one import stands, and false if it is not watched.
 func (w *watchlist) view(key Key, now time.Time, client *lakefs.Client) (ImportView, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
