@@ -79,10 +79,10 @@ func (o *Observation) serverTime() time.Time {
 	return o.Date
 }
 
-// heartbeatAge returns the age of the heartbeat when lakeFS last answered, by
+// HeartbeatAge returns the age of the heartbeat when lakeFS last answered, by
 // lakeFS's clock, never negative. It does not change while lakeFS cannot be
 // asked.
-func (o *Observation) heartbeatAge() time.Duration {
+func (o *Observation) HeartbeatAge() time.Duration {
 	return max(0, o.serverTime().Sub(o.UpdateTime))
 }
 
@@ -98,7 +98,7 @@ const heartbeatTimeout = 2 * time.Minute
 // heartbeatLost reports whether the heartbeat had stopped at the newest status.
 // One that was seen to move of late has not, whatever the clocks say.
 func (o *Observation) heartbeatLost() bool {
-	return o.heartbeatAge() > heartbeatTimeout &&
+	return o.HeartbeatAge() > heartbeatTimeout &&
 		(o.MovedAt.IsZero() || o.StatusAt.Sub(o.MovedAt) > heartbeatTimeout)
 }
 
@@ -111,7 +111,7 @@ func (o *Observation) duration(id string) (time.Duration, bool) {
 
 // finishedAt returns when a finished import finished, translated to the
 // exporter's clock.
-func (o *Observation) finishedAt() time.Time { return o.StatusAt.Add(-o.heartbeatAge()) }
+func (o *Observation) finishedAt() time.Time { return o.StatusAt.Add(-o.HeartbeatAge()) }
 
 // countable reports whether the counters of finished imports have to count the
 // import: it finished after the exporter was started, or was known as unfinished
@@ -126,7 +126,7 @@ func (o *Observation) countable(started time.Time, retention time.Duration) bool
 	default:
 		// Date is rounded down: an import that finished within a second of the
 		// start may have been counted before it.
-		return o.heartbeatAge() < retention && o.finishedAt().Add(-time.Second).After(started)
+		return o.HeartbeatAge() < retention && o.finishedAt().Add(-time.Second).After(started)
 	}
 }
 
