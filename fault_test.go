@@ -7,8 +7,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"math"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,7 +20,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
 	"lakefs_import_exporter/collector"
@@ -109,13 +106,13 @@ func TestFaults(t *testing.T) {
 		{name: "counts beyond int64", begin: body(strings.Replace(status, "4242", "9223372036854775808", 1)), result: "bad_response"},
 		{name: "counts as strings", begin: body(strings.Replace(status, "4242", `"4242"`, 1)), result: "bad_response"},
 		{
-			name: "duplicate JSON keys", result: success, status: &importStatus{4242, 1795344687}, // the last one wins
+			name: "duplicate JSON keys", result: "bad_response",
 			begin: body(`{"completed":true,"ingested_objects":1,"update_time":"2001-01-01T00:00:00Z",` + status[1:]),
 		},
 		{name: "NUL in every string", begin: spoil(`\u0000`, " "), result: "bad_response"},
 		{name: "invalid UTF-8 in every string", begin: spoil("\xff\xc3", "\uFFFD\uFFFD"), result: "bad_response"},
 		{name: "one server of three dead", begin: hurried(proxied(lakefstest.Swallow)), result: "timeout"},
-		{name: "DNS gone", prepare: resolveByName, begin: stopDNS, result: "connection"},
+		{name: "DNS gone", prepare: resolveByName, begin: forgetName, result: "connection"},
 		{name: "the exporter out of file descriptors", begin: takeFiles, result: "connection"},
 		{
 			name: "the disk full", begin: fillDisk, result: success,
@@ -168,9 +165,9 @@ func (f fault) test(t *testing.T) {
 	w.advance(step, "good", "other", "bad")
 	<-time.After(f.lasts)
 	w.check("afterwards", w.settled("afterwards"), "bad", 1, w.present("bad"))
-	w.await("the exporter is as small as before", func(s sample) bool {
+	w.await("the exporter is as small as before", func(s map[string]float64) bool {
 		for metric, more := range growth {
-			if s.values[metric] > before.values[metric]+more {
+			if s[metric] > before[metric]+more {
 				return false
 			}
 		}
@@ -196,19 +193,11 @@ type faultWorld struct {
 	host     string      // that bad has in the config
 	tls      *tls.Config // of bad
 	shown    atomic.Pointer[tls.Certificate]
-	dns      string // address of a DNS server
-	stopDNS  func()
 
 	lakeFS map[string]*lakefstest.Server
 	clock  map[string]*lakefstest.Clock // moved by advance alone
 	refs   map[string][]lakefs.Ref
 	proxy  *lakefstest.Proxy // in front of bad
-}
-
-// sample is the answer to a scrape.
-type sample struct {
-	values map[string]float64
-	many   int // imports that removeMany removes
 }
 
 // began is when the imports were started.
@@ -302,7 +291,7 @@ func (w *faultWorld) advance(by time.Duration, servers ...string) {
 }
 
 // scrape scrapes as Prometheus does. It must be answered in time.
-func (w *faultWorld) scrape() sample {
+func (w *faultWorld) scrape() map[string]float64 {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), scrapeTimeout)
 	defer cancel()
@@ -312,12 +301,11 @@ func (w *faultWorld) scrape() sample {
 	if resp.StatusCode != http.StatusOK {
 		w.t.Fatalf("scrape: status %d", resp.StatusCode)
 	}
-	rest, many := withoutMany(body)
-	return sample{series(w.t, rest), many}
+	return series(w.t, body)
 }
 
 // await scrapes until an answer fulfils condition.
-func (w *faultWorld) await(what string, condition func(sample) bool) {
+func (w *faultWorld) await(what string, condition func(map[string]float64) bool) {
 	w.t.Helper()
 	eventually(w.t, what, func() bool { return condition(w.scrape()) })
 }
@@ -325,7 +313,7 @@ func (w *faultWorld) await(what string, condition func(sample) bool) {
 // settled returns the answer to a scrape that shows how things are now: one more
 // than a second after another, so that imports are polled again. Good and other
 // must be right.
-func (w *faultWorld) settled(when string) sample {
+func (w *faultWorld) settled(when string) map[string]float64 {
 	w.t.Helper()
 	w.scrape()
 	<-time.After(1100 * time.Millisecond)
@@ -337,7 +325,7 @@ func (w *faultWorld) settled(when string) sample {
 }
 
 // check compares what s has of a server's imports with what it must have.
-func (w *faultWorld) check(when string, s sample, server string, polled float64, statuses []importStatus) {
+func (w *faultWorld) check(when string, s map[string]float64, server string, polled float64, statuses []importStatus) {
 	w.t.Helper()
 	got, want := map[string]float64{}, map[string]float64{}
 	for i, ref := range w.refs[server] {
@@ -349,7 +337,7 @@ func (w *faultWorld) check(when string, s sample, server string, polled float64,
 		want[stateOf(server, ref, collector.Running)] = 1
 	}
 	for key := range want {
-		if value, ok := s.values[key]; ok {
+		if value, ok := s[key]; ok {
 			got[key] = value
 		}
 	}
@@ -360,14 +348,14 @@ func (w *faultWorld) check(when string, s sample, server string, polled float64,
 
 // checkPolls reports polls between a and b that did not end with success, but
 // those of bad that ended with result, of which there must be some.
-func (w *faultWorld) checkPolls(a, b sample, result string) {
+func (w *faultWorld) checkPolls(a, b map[string]float64, result string) {
 	w.t.Helper()
 	expected := fmt.Sprintf("lakefs_import_exporter_polls_total{result=%q,server=%q}", result, "bad")
-	for key, value := range b.values {
+	for key, value := range b {
 		if !strings.HasPrefix(key, "lakefs_import_exporter_polls_total{") {
 			continue
 		}
-		grown := value > a.values[key]
+		grown := value > a[key]
 		if key == expected && !grown {
 			w.t.Errorf("%s does not grow", key)
 		}
@@ -474,14 +462,34 @@ func spoil(bytes, shown string) func(*faultWorld) func() {
 	}
 }
 
-// resolveByName gives bad a name in the config, and the exporter a DNS server of
-// its own.
+// hosts is the file that names bad, while the exporter has no DNS server.
+const hosts, nameOfBad = "hosts", "127.0.0.1 lakefs.test\n"
+
+// resolveByName gives bad a name in the config, by a file of hosts.
 func resolveByName(w *faultWorld) {
-	w.host, w.dns = "lakefs.test", fmt.Sprintf("127.53.%d.%d", rand.IntN(256), 1+rand.IntN(254))
+	w.host = "lakefs.test"
 	w.env = append(w.env, "GODEBUG=netdns=go")
-	write(w.t, w.dir, "resolv.conf", "nameserver "+w.dns+"\n")
-	mount(w.t, filepath.Join(w.dir, "resolv.conf"), "/etc/resolv.conf", "", unix.MS_BIND, "")
-	w.stopDNS = serveDNS(w.t, w.dns)
+	write(w.t, w.dir, "resolv.conf", "nameserver 127.53.53.53\n")
+	write(w.t, w.dir, hosts, nameOfBad)
+	for _, name := range []string{"resolv.conf", hosts} {
+		mount(w.t, filepath.Join(w.dir, name), "/etc/"+name, "", unix.MS_BIND, "")
+	}
+}
+
+// forgetName takes bad's name away. Go looks at the file every five seconds.
+func forgetName(w *faultWorld) func() {
+	set := func(content string) {
+		// In place: it is mounted.
+		if err := os.WriteFile(filepath.Join(w.dir, hosts), []byte(content), 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	set("")
+	w.await("the name is not found", func(s map[string]float64) bool {
+		w.proxy.Reset()
+		return s[of("poll_success", "bad", w.refs["bad"][0])] == 0
+	})
+	return func() { set(nameOfBad) }
 }
 
 // mount mounts something for the rest of the test, visible to nobody but what the
@@ -500,51 +508,6 @@ func mount(t *testing.T, source, target, fsType string, flags uintptr, data stri
 	if err != nil {
 		skip(t, "cannot mount %s, which takes root: %v", target, err)
 	}
-}
-
-// serveDNS answers every question with 127.0.0.1.
-func serveDNS(t *testing.T, address string) (stop func()) {
-	t.Helper()
-	conn, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", address+":53")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var server sync.WaitGroup
-	server.Go(func() {
-		buf := make([]byte, 4096)
-		for {
-			n, client, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			var m dnsmessage.Message
-			if err := m.Unpack(buf[:n]); err != nil || len(m.Questions) != 1 {
-				continue
-			}
-			m.Response, m.Additionals = true, nil
-			if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-				m.Answers = []dnsmessage.Resource{{
-					Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class},
-					Body:   &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}},
-				}}
-			}
-			if packed, err := m.Pack(); err == nil {
-				_, _ = conn.WriteTo(packed, client)
-			}
-		}
-	})
-	stop = sync.OnceFunc(func() {
-		conn.Close()
-		server.Wait()
-	})
-	t.Cleanup(stop)
-	return stop
-}
-
-func stopDNS(w *faultWorld) func() {
-	w.stopDNS()
-	w.proxy.Reset()
-	return func() { serveDNS(w.t, w.dns) }
 }
 
 // limit sets a soft limit of the exporter, and returns what lifts it.
@@ -587,8 +550,8 @@ func fillDisk(w *faultWorld) func() {
 	}
 	ref := w.lakeFS["good"].StartAt(lakefs.Ref{Repository: "finished", Branch: "main"}, lakefstest.Script{}, began)
 	write(w.t, w.dir, "imports/finished.yml", importYAML("good", ref))
-	w.await("a storage error", func(s sample) bool {
-		return s.values["lakefs_import_exporter_storage_errors_total{}"] > 0 && s.values[of("completed", "good", ref)] == 1
+	w.await("a storage error", func(s map[string]float64) bool {
+		return s["lakefs_import_exporter_storage_errors_total{}"] > 0 && s[of("completed", "good", ref)] == 1
 	})
 	return func() {
 		lift()
@@ -615,28 +578,14 @@ func deleteConfig(w *faultWorld) func() {
 		w.t.Fatal(err)
 	}
 	w.reload(http.StatusInternalServerError)
-	w.await("the failed reload shows", func(s sample) bool { return s.values[reloadOK] == 0 })
+	w.await("the failed reload shows", func(s map[string]float64) bool { return s[reloadOK] == 0 })
 	return func() {
 		if err := os.Rename(path+".away", path); err != nil {
 			w.t.Fatal(err)
 		}
 		w.reload(http.StatusOK)
-		w.await("the reload shows", func(s sample) bool { return s.values[reloadOK] == 1 })
+		w.await("the reload shows", func(s map[string]float64) bool { return s[reloadOK] == 1 })
 	}
-}
-
-// withoutMany returns body without the series of the imports that removeMany
-// removes, and how many imports these are of.
-func withoutMany(body string) (rest string, imports int) {
-	var b strings.Builder
-	for line := range strings.Lines(body) {
-		if !strings.Contains(line, `repository="many"`) {
-			b.WriteString(line)
-		} else if strings.HasPrefix(line, "lakefs_import_poll_success{") {
-			imports++
-		}
-	}
-	return b.String(), imports
 }
 
 // removeMany has 10,000 imports of a server watched, and then no longer. The server
@@ -651,10 +600,11 @@ func removeMany(w *faultWorld) func() {
 	}
 	write(w.t, w.dir, "config.yml", w.config(w.serverYAML("many", lakeFS.URL), imports.String()))
 	w.reload(http.StatusOK)
-	w.await("all of them show", func(s sample) bool { return s.many == many })
+	const watched = `lakefs_import_exporter_imports{source="config"}`
+	w.await("all of them show", func(s map[string]float64) bool { return s[watched] > many })
 	write(w.t, w.dir, "config.yml", w.config("", ""))
 	w.reload(http.StatusOK)
-	w.await("none of them shows", func(s sample) bool { return s.many == 0 })
+	w.await("none of them shows", func(s map[string]float64) bool { return s[watched] < many })
 	return nil
 }
 
@@ -669,16 +619,8 @@ func TestImportFilesOnAFileSystemThatHangs(t *testing.T) {
 	write(t, dir, "imports/a.yml", importYAML("prod", inFile))
 	unmount := mountHanging(t, filepath.Join(dir, "imports"))
 	e := start(t, dir, nil, "--web.enable-lifecycle")
-	scrape := func() map[string]float64 {
-		t.Helper()
-		resp, body := e.send(http.MethodGet, "/metrics", func(r *http.Request) { r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", "60") })
-		if resp.StatusCode != http.StatusOK {
-			t.Fatalf("scrape: status %d", resp.StatusCode)
-		}
-		return series(t, body)
-	}
 	for range 2 {
-		got := scrape()
+		got := e.scrape()
 		if _, ok := got[of("poll_success", "prod", inFile)]; ok || got[of("poll_success", "prod", inConfig)] != 1 {
 			t.Errorf("while it hangs: %v", got)
 		}
@@ -689,7 +631,7 @@ func TestImportFilesOnAFileSystemThatHangs(t *testing.T) {
 		}
 	}
 	unmount()
-	eventually(t, "the import in the file is watched", func() bool { return scrape()[of("poll_success", "prod", inFile)] == 1 })
+	eventually(t, "the import in the file is watched", func() bool { return e.scrape()[of("poll_success", "prod", inFile)] == 1 })
 }
 
 // mountHanging mounts a file system on dir that never answers. It returns what

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -135,65 +133,6 @@ func TestCrash(t *testing.T) {
 	t.Logf("%d kills: %d requests were answered, %d were not", kills, answered, unanswered)
 }
 
-// A storage that is truncated while in use is an error, counted, and neither a
-// crash nor a hang.
-func TestStorageTruncatedWhileInUse(t *testing.T) {
-	e, dir := watching(t, newLakeFS(t, lakefstest.Options{}), nil, importAPI, "--storage.path=imports.db")
-	const path = "/api/v1/imports/my-repo/main/"
-	if status := e.do(http.MethodPut, path+"first"); status != http.StatusCreated {
-		t.Fatal(status)
-	}
-	if err := os.Truncate(filepath.Join(dir, "imports.db"), 0); err != nil {
-		t.Fatal(err)
-	}
-	for _, method := range []string{http.MethodPut, http.MethodDelete} {
-		if status := e.do(method, path+"second"); status != http.StatusInternalServerError {
-			t.Errorf("%s: status %d", method, status)
-		}
-	}
-	if got := e.registered(); !got["first"] || got["second"] {
-		t.Errorf("registered: %v", got)
-	}
-	if got := e.scrape()["lakefs_import_exporter_storage_errors_total{}"]; got < 2 {
-		t.Errorf("%g errors", got)
-	}
-	e.signal(syscall.SIGTERM)
-	eventually(t, "the exporter exits", e.hasExited)
-	e.killed = true // its exit status is that of the last write
-}
-
-// A start without the last change, because its meta page is damaged, says so.
-func TestDamagedMetaPage(t *testing.T) {
-	e, dir := watching(t, newLakeFS(t, lakefstest.Options{}), nil, importAPI, "--storage.path=imports.db")
-	for _, id := range []string{"first", "second"} {
-		if status := e.do(http.MethodPut, "/api/v1/imports/my-repo/main/"+id); status != http.StatusCreated {
-			t.Fatal(status)
-		}
-	}
-	e.kill()
-	path := filepath.Join(dir, "imports.db")
-	file, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The pages are of 4096 bytes; the transaction's number is at 64.
-	newest := 0
-	if binary.NativeEndian.Uint64(file[4096+64:]) > binary.NativeEndian.Uint64(file[64:]) {
-		newest = 4096
-	}
-	file[newest+72] ^= 1
-	if err := os.WriteFile(path, file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	e = start(t, dir, nil, importAPI, "--storage.path=imports.db")
-	if got := e.registered(); !got["first"] {
-		t.Errorf("registered: %v", got)
-	}
-	if log := e.stderr.String(); !strings.Contains(log, "level=warn") || !strings.Contains(log, "meta pages is damaged") {
-		t.Errorf("the log says nothing of it:\n%s", log)
-	}
-}
-
 // What is known of a finished import outlives a SIGKILL and lakeFS's own memory.
 func TestFinishedImportOutlivesKillAndExpiry(t *testing.T) {
 	lakeFS := newLakeFS(t, lakefstest.Options{})
@@ -236,26 +175,4 @@ func TestFinishedImportOutlivesKillAndExpiry(t *testing.T) {
 	if got := lakeFS.Stats().StatusRequests; got != 0 {
 		t.Errorf("%d polls of finished imports", got)
 	}
-}
-
-// Storage that cannot be used ends the program with one clear line, and is left
-// as it was.
-func TestUnusableStorage(t *testing.T) {
-	lakeFS := newLakeFS(t, lakefstest.Options{})
-	e, dir := watching(t, lakeFS, nil, "--storage.path=good.db")
-	foreign := "CREATE TABLE imports;\n"
-	write(t, dir, "foreign.db", foreign)
-	for storage, want := range map[string]string{
-		"good.db":    "storage good.db: is held by another process, is another exporter running?",
-		"foreign.db": "storage foreign.db: is not a bbolt file, or is damaged",
-	} {
-		out, err := command(t, dir, nil, "--storage.path="+storage, "--web.listen-address=127.0.0.1:0").CombinedOutput()
-		if err == nil || !strings.Contains(string(out), want) || strings.Count(string(out), "level=error") != 1 {
-			t.Errorf("%s: %v\n%s", storage, err, out)
-		}
-	}
-	if b, err := os.ReadFile(filepath.Join(dir, "foreign.db")); err != nil || string(b) != foreign {
-		t.Errorf("the foreign file is %q now, %v", b, err)
-	}
-	e.get("/metrics") // the one that has it goes on
 }
