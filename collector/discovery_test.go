@@ -212,3 +212,21 @@ func TestDiscoveryAfterRestart(t *testing.T) {
 	refresh()
 	equal(t, "without a row", map[string]collector.State{"runs": collector.Lost}, states(w.after(15*time.Second)))
 }
+
+// As many imports as somebody starts, those whose rows have vanished cannot take up
+// all of the memory.
+func TestManyVanishedImports(t *testing.T) {
+	w := newWorld(t)
+	refresh, _ := w.discover(&database{})
+	var rows []lakefs.Ref
+	for range 1010 {
+		rows = append(rows, w.lakeFS.Start(repo, branch, lakefstest.Script{Objects: 1 << 40, Rate: 1}))
+	}
+	refresh(rows...)
+	w.scrape()
+	refresh()
+	watched := w.collector.Snapshot().Imports
+	if len(watched) != 1000 || watched[0].ID != rows[10].ID {
+		t.Errorf("%d imports are watched, the oldest of them %s, want the newest 1000 from %s on", len(watched), watched[0].ID, rows[10].ID)
+	}
+}
