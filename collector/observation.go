@@ -88,7 +88,10 @@ func (o *Observation) HeartbeatAge() time.Duration {
 
 // secondsSinceUpdate returns the age of the heartbeat at the time now, in seconds.
 func (o *Observation) secondsSinceUpdate(now time.Time) float64 {
-	return max(0, o.serverTime().Sub(o.UpdateTime).Seconds()+now.Sub(o.StatusAt).Seconds())
+	// Not by a time.Duration, which ends at 292 years.
+	server, updated := o.serverTime(), o.UpdateTime
+	age := float64(server.Unix()-updated.Unix()) + float64(server.Nanosecond()-updated.Nanosecond())/1e9
+	return max(0, age+now.Sub(o.StatusAt).Seconds())
 }
 
 // heartbeatTimeout is the age from which a heartbeat is missing. lakeFS writes
