@@ -2,40 +2,37 @@ package web
 
 import (
 	"bufio"
+	"fmt"
 	"net/http"
 	"slices"
 
+	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/expfmt"
 
 	"lakefs_import_exporter/collector"
 )
 
-const (
-	causeGathering = "gathering"
-	causeEncoding  = "encoding"
-)
-
-// newErrorCounter returns the counter that promhttp's own handler has, which
-// cannot write a collector.Family.
-func newErrorCounter() *prometheus.CounterVec {
-	errs := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "promhttp_metric_handler_errors_total",
-		Help: "Total number of internal errors encountered by the promhttp metric handler.",
-	}, []string{"cause"})
-	errs.WithLabelValues(causeGathering)
-	errs.WithLabelValues(causeEncoding)
-	return errs
+// gathered returns promhttp's own handler of what from gathers. It counts errors
+// in a metric of registry, unless that is nil.
+func gathered(from prometheus.Gatherer, registry prometheus.Registerer, logger log.Logger) http.Handler {
+	return promhttp.HandlerFor(from, promhttp.HandlerOpts{
+		ErrorLog:           errorLog{logger},
+		ErrorHandling:      promhttp.ContinueOnError,
+		Registry:           registry,
+		DisableCompression: true, // answers does it
+		EnableOpenMetrics:  true,
+	})
 }
 
-// check counts and logs err if it is not nil: some metrics are missing then.
-func (h *handler) check(cause string, err error) {
-	if err != nil {
-		h.errors.WithLabelValues(cause).Inc()
-		level.Error(h.Logger).Log("msg", "Failed to expose metrics", "cause", cause, "err", err)
-	}
+// errorLog is the logger that promhttp wants.
+type errorLog struct{ log.Logger }
+
+// Println implements promhttp.Logger.
+func (l errorLog) Println(v ...any) {
+	level.Error(l).Log("msg", "Failed to expose metrics", "err", fmt.Sprint(v...))
 }
 
 // negotiate returns the format that r asks for.
@@ -43,32 +40,25 @@ func negotiate(r *http.Request) expfmt.Format {
 	return expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 }
 
-// expose answers r with families and then gathered, in the format that r asks for.
-func (h *handler) expose(w http.ResponseWriter, r *http.Request, families []collector.Family, gathered []*dto.MetricFamily) {
+// expose answers r with families, in the format and of the names that r asks for,
+// and has next, which is one of promhttp's, add others.
+func expose(w http.ResponseWriter, r *http.Request, families []collector.Family, next http.Handler) {
 	format := negotiate(r)
 	w.Header().Set("Content-Type", string(format))
-	buf := bufio.NewWriterSize(w, blockBytes)
+	buf := bufio.NewWriterSize(w, blockBytes) // into memory, which does not fail
 	encoder := expfmt.NewEncoder(buf, format)
 	text := format.FormatType() == expfmt.TypeTextPlain || format.FormatType() == expfmt.TypeOpenMetrics
 	names := r.URL.Query()["name[]"]
-	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
 	for _, family := range families {
-		if !wanted(family.Name) {
+		if len(names) > 0 && !slices.Contains(names, family.Name) {
 			continue
 		}
 		if text {
-			h.check(causeEncoding, family.WriteText(buf))
+			_ = family.WriteText(buf)
 		} else if f := family.Gather(); len(f.GetMetric()) > 0 {
-			h.check(causeEncoding, encoder.Encode(f))
+			_ = encoder.Encode(f)
 		}
 	}
-	for _, family := range gathered {
-		if wanted(family.GetName()) {
-			h.check(causeEncoding, encoder.Encode(family))
-		}
-	}
-	if closer, ok := encoder.(expfmt.Closer); ok {
-		h.check(causeEncoding, closer.Close())
-	}
-	_ = buf.Flush() // into memory
+	_ = buf.Flush()
+	next.ServeHTTP(w, r)
 }

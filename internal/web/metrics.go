@@ -27,6 +27,7 @@ const (
 
 // metricsHandler polls what is due and answers with all metrics.
 func (h *handler) metricsHandler() http.Handler {
+	others := gathered(h.Registry, h.Registry, h.Logger)
 	return promhttp.InstrumentMetricHandler(h.Registry, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer h.Collector.Save()
 		suspendWriteTimeout(w)
@@ -43,11 +44,9 @@ func (h *handler) metricsHandler() http.Handler {
 			return // the client hung up
 		}
 		h.answers.shareScrape(w, r, func(w http.ResponseWriter, r *http.Request) {
-			gathered, err := h.Registry.Gather()
-			h.check(causeGathering, err)
 			snapshot := h.Collector.Snapshot()
 			h.imports.Store(int64(len(snapshot.Imports)))
-			h.expose(w, r, snapshot.Families(), gathered)
+			expose(w, r, snapshot.Families(), others)
 		})
 	}))
 }

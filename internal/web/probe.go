@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/lakefs"
 )
@@ -35,7 +37,7 @@ func (h *handler) probe(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("server %q is not configured", target.Server), http.StatusBadRequest)
 		return
 	}
-	h.expose(w, r, snapshot.Families(), nil)
+	expose(w, r, snapshot.Families(), gathered(prometheus.Gatherers{}, nil, h.Logger))
 }
 
 // probeTarget returns the import that the parameters target and server name.

@@ -46,7 +46,6 @@ type Options struct {
 // handler answers requests.
 type handler struct {
 	Options
-	errors  *prometheus.CounterVec
 	answers *answers
 	imports atomic.Int64  // of the newest scrape
 	waiting chan struct{} // has an element for each request that waits for an end
@@ -73,11 +72,8 @@ func New(opts Options) (http.Handler, error) {
 	if err := ValidateTelemetryPath(opts.TelemetryPath); err != nil {
 		return nil, fmt.Errorf("telemetry path %w", err)
 	}
-	h := &handler{Options: opts, errors: newErrorCounter(), answers: newAnswers(), waiting: make(chan struct{}, maxWaiting)}
+	h := &handler{Options: opts, answers: newAnswers(), waiting: make(chan struct{}, maxWaiting)}
 	h.imports.Store(int64(len(opts.Collector.Snapshot().Imports)))
-	if err := opts.Registry.Register(h.errors); err != nil {
-		return nil, fmt.Errorf("metrics: %w", err)
-	}
 	mux := http.NewServeMux()
 	metrics := "GET " + opts.TelemetryPath
 	if strings.HasSuffix(metrics, "/") {
