@@ -1,11 +1,11 @@
 package web
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 )
@@ -80,36 +80,48 @@ func (a *answers) shared(w http.ResponseWriter, r *http.Request, next http.Handl
 func (a *answers) makeRoom() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for len(a.held) >= minHeld {
-		total := 0
-		for _, h := range a.held {
-			total += h.body.size()
+	for len(a.held) >= minHeld && a.heldBytes() > maxHeldBytes {
+		for _, reader := range a.held[0].readers {
+			_ = reader.SetWriteDeadline(time.Unix(1, 0)) // ends a write that waits for the client
 		}
-		if total <= maxHeldBytes {
-			return
-		}
-		a.held[0].cut()
 		a.released.Wait()
 	}
 }
 
-// send sends answer to the client of r.
+func (a *answers) heldBytes() (total int) {
+	for _, answer := range a.held {
+		total += answer.body.size()
+	}
+	return total
+}
+
+// send sends answer to the client of r, until makeRoom cuts it off. The server's
+// WriteTimeout is that of reading it, however long it took to render.
 func (a *answers) send(w http.ResponseWriter, r *http.Request, answer *rendering) {
+	reader := http.NewResponseController(w)
+	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
+		_ = reader.SetWriteDeadline(time.Now().Add(server.WriteTimeout))
+	}
 	a.mu.Lock()
-	if answer.readers++; answer.readers == 1 {
-		answer.ctx, answer.cut = context.WithCancel(context.Background())
+	if len(answer.readers) == 0 {
 		a.held = append(a.held, answer)
 	}
-	ctx := answer.ctx
+	answer.readers = append(answer.readers, reader)
 	a.mu.Unlock()
 	defer func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if answer.readers--; answer.readers == 0 {
-			answer.cut()
-			a.held = slices.DeleteFunc(a.held, func(h *rendering) bool { return h == answer })
+		answer.readers = slices.DeleteFunc(answer.readers, func(other *http.ResponseController) bool { return other == reader })
+		if len(answer.readers) == 0 {
+			a.held = slices.DeleteFunc(a.held, func(other *rendering) bool { return other == answer })
 		}
 		a.released.Signal()
 	}()
-	answer.send(ctx, w, r)
+	answer.send(w)
+}
+
+// suspendWriteTimeout lets a request take as long as it needs.
+func suspendWriteTimeout(w http.ResponseWriter) {
+	// Not every writer in tests has deadlines.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 }

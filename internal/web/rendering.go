@@ -1,16 +1,15 @@
 package web
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
-	"context"
 	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -22,20 +21,18 @@ type rendering struct {
 	status int
 	body   blocks
 
-	compress bool          // what is written from now on
-	chunks   chan *[]byte  // to be compressed; nil if nothing is
-	done     chan struct{} // closed when everything is compressed
+	compress bool      // what is written from now on
+	out      io.Writer // body, or what compresses it
+	finish   func()    // waits for that
 
-	// Of answers, with its lock held.
-	readers int
-	ctx     context.Context //nolint:containedctx // of all readers together
-	cut     context.CancelFunc
+	readers []*http.ResponseController // of answers, with its lock held
 }
 
 // render has next answer r in memory, compressed if the client accepts gzip.
 func render(next http.Handler, r *http.Request) *rendering {
-	a := &rendering{header: http.Header{}, compress: acceptsGzip(r.Header)}
-	defer a.close()
+	a := &rendering{header: http.Header{}, compress: acceptsGzip(r.Header), finish: func() {}}
+	a.out = &a.body
+	defer func() { a.finish() }()
 	next.ServeHTTP(a, r)
 	return a
 }
@@ -52,13 +49,7 @@ func (a *rendering) Write(p []byte) (int, error) {
 		a.compress = false
 		a.startGzip()
 	}
-	if a.chunks == nil {
-		return a.body.Write(p)
-	}
-	chunk, _ := chunks.Get().(*[]byte)
-	*chunk = append((*chunk)[:0], p...)
-	a.chunks <- chunk
-	return len(p), nil
+	return a.out.Write(p)
 }
 
 var gzipWriters = sync.Pool{New: func() any {
@@ -68,53 +59,29 @@ var gzipWriters = sync.Pool{New: func() any {
 	return w
 }}
 
-// maxChunks is how far the handler may be ahead of what compresses its answer.
-const maxChunks = 8
-
-var chunks = sync.Pool{New: func() any { return new([]byte) }}
-
 // startGzip has the rest of the body compressed, beside the handler that writes it.
 func (a *rendering) startGzip() {
 	a.header.Set("Content-Encoding", "gzip")
-	a.chunks, a.done = make(chan *[]byte, maxChunks), make(chan struct{})
+	plain, pipe := io.Pipe()
+	buf, done := bufio.NewWriter(pipe), make(chan struct{})
 	go func() {
-		defer close(a.done)
+		defer close(done)
 		w, _ := gzipWriters.Get().(*gzip.Writer)
 		defer gzipWriters.Put(w)
 		w.Reset(&a.body)
-		for chunk := range a.chunks {
-			_, _ = w.Write(*chunk) // into memory
-			chunks.Put(chunk)
-		}
+		_, _ = io.CopyBuffer(w, plain, make([]byte, blockBytes)) // into memory
 		_ = w.Close()
 		w.Reset(io.Discard) // a pool is not to keep the body
 	}()
-}
-
-func (a *rendering) close() {
-	if a.chunks != nil {
-		close(a.chunks)
-		<-a.done
+	a.out, a.finish = buf, func() {
+		_ = buf.Flush()
+		pipe.Close()
+		<-done
 	}
 }
 
-// send sends the answer to the client of r, until ctx is done. The server's
-// WriteTimeout is that of reading it, however long it took to render.
-func (a *rendering) send(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	controller := http.NewResponseController(w)
-	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
-		_ = controller.SetWriteDeadline(time.Now().Add(server.WriteTimeout))
-	}
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(done)
-		_ = controller.SetWriteDeadline(time.Unix(1, 0)) // ends a write that waits for the client
-	})
-	defer func() {
-		if !stop() {
-			<-done // w is not to be used any more after that
-		}
-	}()
+// send sends the answer to a client.
+func (a *rendering) send(w http.ResponseWriter) {
 	header := w.Header()
 	for name, values := range a.header {
 		header[name] = slices.Concat(header[name], values)
@@ -129,12 +96,6 @@ func (a *rendering) send(ctx context.Context, w http.ResponseWriter, r *http.Req
 			return // the client hung up
 		}
 	}
-}
-
-// suspendWriteTimeout lets a request take as long as it needs.
-func suspendWriteTimeout(w http.ResponseWriter) {
-	// Not every writer in tests has deadlines.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 }
 
 // acceptsGzip reports whether the client says it can read gzip.
