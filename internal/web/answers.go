@@ -24,15 +24,12 @@ type answers struct {
 	slot    chan struct{} // taken while a shared answer is rendered
 	turn    chan struct{} // taken before slot, but not for scrapes of all metrics
 
-	mu       sync.Mutex
-	held     []*rendering // those that are being sent, the oldest first
-	released sync.Cond    // told of every client that has read its answer
+	mu   sync.Mutex
+	held []*rendering // those that are being sent, the oldest first
 }
 
 func newAnswers() *answers {
-	a := &answers{slot: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
-	a.released.L = &a.mu
-	return a
+	return &answers{slot: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 }
 
 // own has next answer every request by itself.
@@ -76,24 +73,28 @@ func (a *answers) shared(w http.ResponseWriter, r *http.Request, next http.Handl
 }
 
 // makeRoom cuts off clients that read slowly, those first that began first, until
-// there is memory for one more answer.
+// there is memory for one more answer. It does not wait for them: net/http takes
+// five seconds to close a connection with TLS.
 func (a *answers) makeRoom() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for len(a.held) >= minHeld && a.heldBytes() > maxHeldBytes {
-		for _, reader := range a.held[0].readers {
-			_ = reader.SetWriteDeadline(time.Unix(1, 0)) // ends a write that waits for the client
+	total := 0
+	for _, answer := range a.held {
+		total += answer.size
+	}
+	for total > maxHeldBytes && len(a.held) >= minHeld {
+		oldest := a.held[0]
+		a.held = a.held[1:]
+		total -= oldest.size
+		oldest.body = nil
+		for _, reader := range oldest.readers {
+			cutOff(reader)
 		}
-		a.released.Wait()
 	}
 }
 
-func (a *answers) heldBytes() (total int) {
-	for _, answer := range a.held {
-		total += answer.body.size()
-	}
-	return total
-}
+// cutOff ends writes that wait for the client.
+func cutOff(reader *http.ResponseController) { _ = reader.SetWriteDeadline(time.Unix(1, 0)) }
 
 // send sends answer to the client of r, until makeRoom cuts it off. The server's
 // WriteTimeout is that of reading it, however long it took to render.
@@ -102,22 +103,49 @@ func (a *answers) send(w http.ResponseWriter, r *http.Request, answer *rendering
 	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && server.WriteTimeout > 0 {
 		_ = reader.SetWriteDeadline(time.Now().Add(server.WriteTimeout))
 	}
+	a.hold(answer, reader)
+	defer a.release(answer, reader)
+	answer.sendHeader(w)
+	for i := 0; ; i++ {
+		block, ok := a.block(answer, i)
+		if !ok {
+			return
+		}
+		if _, err := w.Write(block); err != nil { //nolint:gosec // G705: the handler has escaped it
+			return // the client hung up
+		}
+	}
+}
+
+func (a *answers) hold(answer *rendering, reader *http.ResponseController) {
 	a.mu.Lock()
-	if len(answer.readers) == 0 {
+	defer a.mu.Unlock()
+	switch {
+	case answer.size > 0 && answer.body == nil: // while others read it
+		cutOff(reader)
+	case len(answer.readers) == 0:
 		a.held = append(a.held, answer)
 	}
 	answer.readers = append(answer.readers, reader)
-	a.mu.Unlock()
-	defer func() {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		answer.readers = slices.DeleteFunc(answer.readers, func(other *http.ResponseController) bool { return other == reader })
-		if len(answer.readers) == 0 {
-			a.held = slices.DeleteFunc(a.held, func(other *rendering) bool { return other == answer })
-		}
-		a.released.Signal()
-	}()
-	answer.send(w)
+}
+
+func (a *answers) release(answer *rendering, reader *http.ResponseController) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	answer.readers = slices.DeleteFunc(answer.readers, func(other *http.ResponseController) bool { return other == reader })
+	if len(answer.readers) == 0 {
+		a.held = slices.DeleteFunc(a.held, func(other *rendering) bool { return other == answer })
+	}
+}
+
+// block returns a part of the body of answer; false after the last one.
+func (a *answers) block(answer *rendering, i int) ([]byte, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i >= len(answer.body) {
+		return nil, false
+	}
+	return answer.body[i], true
 }
 
 // suspendWriteTimeout lets a request take as long as it needs.

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"io"
 	"net/http"
@@ -15,24 +14,31 @@ import (
 )
 
 // rendering is an answer in memory. It is a http.ResponseWriter while it is
-// rendered, and does not change after that.
+// rendered.
 type rendering struct {
 	header http.Header
 	status int
-	body   blocks
+	body   blocks // nil if it has been dropped
+	size   int    // of body, in bytes
 
 	compress bool      // what is written from now on
 	out      io.Writer // body, or what compresses it
 	finish   func()    // waits for that
 
-	readers []*http.ResponseController // of answers, with its lock held
+	// Of answers, with its lock held, as body is once there are readers.
+	readers []*http.ResponseController
 }
 
 // render has next answer r in memory, compressed if the client accepts gzip.
 func render(next http.Handler, r *http.Request) *rendering {
 	a := &rendering{header: http.Header{}, compress: acceptsGzip(r.Header), finish: func() {}}
 	a.out = &a.body
-	defer func() { a.finish() }()
+	defer func() {
+		a.finish()
+		for _, block := range a.body {
+			a.size += len(block)
+		}
+	}()
 	next.ServeHTTP(a, r)
 	return a
 }
@@ -80,22 +86,17 @@ func (a *rendering) startGzip() {
 	}
 }
 
-// send sends the answer to a client.
-func (a *rendering) send(w http.ResponseWriter) {
+// sendHeader sends the header of the answer to a client.
+func (a *rendering) sendHeader(w http.ResponseWriter) {
 	header := w.Header()
 	for name, values := range a.header {
 		header[name] = slices.Concat(header[name], values)
 	}
 	header.Add("Vary", "Accept-Encoding")
-	if size := a.body.size(); size > 0 { // not for HEAD and 304
-		header.Set("Content-Length", strconv.Itoa(size))
+	if a.size > 0 { // not for HEAD and 304
+		header.Set("Content-Length", strconv.Itoa(a.size))
 	}
 	w.WriteHeader(cmp.Or(a.status, http.StatusOK))
-	for _, block := range a.body {
-		if _, err := w.Write(block); err != nil { //nolint:gosec // G705: the handler has escaped it
-			return // the client hung up
-		}
-	}
 }
 
 // acceptsGzip reports whether the client says it can read gzip.
@@ -113,21 +114,15 @@ const blockBytes = 64 << 10
 
 // Write implements io.Writer.
 func (b *blocks) Write(p []byte) (int, error) {
-	last := len(*b) - 1
-	switch {
-	case last >= 0 && len(p) <= cap((*b)[last])-len((*b)[last]):
-		(*b)[last] = append((*b)[last], p...)
-	case len(p) < blockBytes:
-		*b = append(*b, append(make([]byte, 0, blockBytes), p...))
-	default:
-		*b = append(*b, bytes.Clone(p)) // which does not zero it first
+	for rest := p; len(rest) > 0; {
+		last := len(*b) - 1
+		if last < 0 || len((*b)[last]) == blockBytes {
+			*b = append(*b, make([]byte, 0, blockBytes))
+			last++
+		}
+		n := min(len(rest), blockBytes-len((*b)[last]))
+		(*b)[last] = append((*b)[last], rest[:n]...)
+		rest = rest[n:]
 	}
 	return len(p), nil
-}
-
-func (b blocks) size() (size int) {
-	for _, block := range b {
-		size += len(block)
-	}
-	return size
 }
