@@ -146,10 +146,7 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 	if sim == nil {
 		checkServers(cfg.Servers, logger)
 	}
-	handler, err := web.New(f.webOptions(coll, registry, logger, reloader))
-	if err != nil {
-		return err
-	}
+	handler := web.New(f.webOptions(coll, registry, logger, reloader))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -323,7 +323,7 @@ func (p *tab) look(name, scheme string, width int64) {
 		p.t.Errorf("%s, %d: violations:\n%s", scheme, width, strings.Join(violations, "\n"))
 	}
 	for what, condition := range map[string]string{
-		"text of others is not text":       "!document.querySelector('img, body script, [onerror], a[href^=\"javascript:\"]')",
+		"text of others is not text": "!document.querySelector('img, body script, [onerror], a[href^=\"javascript:\"]')",
 		// Whatever the time of day, as if all had begun on another day.
 		"something is cut off at the side": `[...document.querySelectorAll('td time.at')].every((time) => (time.innerText = '2026-11-27 23:55')) && document.documentElement.scrollWidth <= innerWidth`,
 		"a port is torn apart": `[...document.querySelectorAll('.host')].every((host) => [...host.childNodes].every((part) => {

@@ -44,28 +44,21 @@ type Options struct {
 
 // Page is the status page. It is safe for concurrent use.
 type Page struct {
-	opts     Options
-	template *template.Template
-	assets   string // their version
+	opts   Options
+	assets string // their version
 	// refresh and wait are refreshInterval and pollWait, except in tests.
 	refresh, wait time.Duration
 }
 
-// New returns the status page. The error is that of a broken build.
-func New(opts Options) (*Page, error) {
-	tmpl, err := template.New("page").Funcs(template.FuncMap{
-		"count": func(n any) string { return formatCount(reflect.ValueOf(n).Int()) },
-		"dots":  dots, "plural": pluralize, "seconds": formatSeconds, "span": formatSpan, "verb": verb,
-		"words": func(name any) string { return words(fmt.Sprint(name)) },
-	}).Parse(templateText)
-	if err != nil {
-		return nil, fmt.Errorf("status page: parse template: %w", err)
-	}
-	version, err := assetVersion()
-	if err != nil {
-		return nil, fmt.Errorf("status page: %w", err)
-	}
-	return &Page{opts: opts, template: tmpl, assets: version, refresh: refreshInterval, wait: pollWait}, nil
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"count": func(n any) string { return formatCount(reflect.ValueOf(n).Int()) },
+	"dots":  dots, "plural": pluralize, "seconds": formatSeconds, "span": formatSpan, "verb": verb,
+	"words": func(name any) string { return words(fmt.Sprint(name)) },
+}).Parse(templateText))
+
+// New returns the status page.
+func New(opts Options) *Page {
+	return &Page{opts: opts, assets: assetVersion(), refresh: refreshInterval, wait: pollWait}
 }
 
 // Register adds the page and its assets to mux.
@@ -97,7 +90,7 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, late bool) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	err := p.template.Execute(w, newView(p.opts.Collector.Snapshot(), parseQuery(r.URL.Query()), frame{
+	err := pageTemplate.Execute(w, newView(p.opts.Collector.Snapshot(), parseQuery(r.URL.Query()), frame{
 		Assets:       p.assets,
 		Refresh:      p.refresh,
 		TelemetryURL: "." + p.opts.TelemetryPath,

@@ -59,13 +59,10 @@ func newCollector(t testing.TB, now func() time.Time, stores ...collector.Store)
 
 func newPage(t testing.TB, c *collector.Collector) (*Page, *http.ServeMux) {
 	t.Helper()
-	p, err := New(Options{
+	p := New(Options{
 		Collector: c, Logger: log.NewNopLogger(), TelemetryPath: "/metrics", Version: "(version=1.2.3, branch=main, revision=abc)",
 		Share: func(w http.ResponseWriter, r *http.Request, next http.HandlerFunc) { next(w, r) },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	mux := http.NewServeMux()
 	p.Register(mux)
 	return p, mux

@@ -51,24 +51,9 @@ func (h *handler) listImports(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// target is the import that a request names.
-type target struct {
-	collector.Key
-	branch string
-}
-
-func (t target) ref() lakefs.Ref {
-	return lakefs.Ref{Repository: t.Repository, Branch: t.branch, ID: t.ID}
-}
-
-// matches reports whether v is of the branch of t, as far as both are known.
-func (t target) matches(v collector.ImportView) bool {
-	return v.Branch == t.branch || v.Branch == lakefs.UnknownBranch || t.branch == lakefs.UnknownBranch
-}
-
 // target returns the import that a request's path and query name. If they name
 // none, it answers the request and returns false.
-func (h *handler) target(w http.ResponseWriter, r *http.Request) (target, bool) {
+func (h *handler) target(w http.ResponseWriter, r *http.Request) (collector.Import, bool) {
 	ref := lakefs.Ref{Repository: r.PathValue("repository"), Branch: r.PathValue("branch"), ID: r.PathValue("id")}
 	server, err := h.Collector.ServerName(r.URL.Query().Get("server"))
 	if err == nil {
@@ -76,9 +61,14 @@ func (h *handler) target(w http.ResponseWriter, r *http.Request) (target, bool) 
 	}
 	if err != nil {
 		h.writeError(w, http.StatusBadRequest, err.Error())
-		return target{}, false
+		return collector.Import{}, false
 	}
-	return target{collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, ref.Branch}, true
+	return collector.Import{Key: collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, Branch: ref.Branch}, true
+}
+
+// sameBranch reports whether a and b are the same, as far as both are known.
+func sameBranch(a, b string) bool {
+	return a == b || a == lakefs.UnknownBranch || b == lakefs.UnknownBranch
 }
 
 // getImport answers with one import, polled for this request.
@@ -102,7 +92,7 @@ func (h *handler) getImport(w http.ResponseWriter, r *http.Request) {
 	}
 	view, ok := h.poll(r.Context(), target, wait)
 	if !ok {
-		h.writeError(w, http.StatusNotFound, fmt.Sprintf("import %s of server %q is not watched", target.ref(), target.Server))
+		h.writeError(w, http.StatusNotFound, fmt.Sprintf("import %s of server %q is not watched", target.Ref(), target.Server))
 		return
 	}
 	h.writeJSON(w, http.StatusOK, newImportJSON(&view))
@@ -120,17 +110,17 @@ func parseWait(value string) (time.Duration, error) {
 
 // poll polls an import, and if wait is not 0, until the import has finished or
 // wait is over. It returns false if the import is not watched.
-func (h *handler) poll(ctx context.Context, t target, wait time.Duration) (collector.ImportView, bool) {
+func (h *handler) poll(ctx context.Context, target collector.Import, wait time.Duration) (collector.ImportView, bool) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(wait, defaultTimeout))
 	defer cancel()
 	// Before anything is polled for a branch that is not the import's.
-	if view, ok := h.Collector.Watched(t.Key); !ok || !t.matches(view) {
+	if view, ok := h.Collector.Watched(target.Key); !ok || !sameBranch(view.Branch, target.Branch) {
 		return view, false
 	}
 	ticker := time.NewTicker(waitInterval)
 	defer ticker.Stop()
 	for {
-		view, ok := h.Collector.Import(ctx, t.Key)
+		view, ok := h.Collector.Import(ctx, target.Key)
 		if !ok || wait == 0 || view.Finished() {
 			return view, ok
 		}
@@ -163,7 +153,7 @@ func (h *handler) putImport(w http.ResponseWriter, r *http.Request) {
 		h.writeError(w, bodyStatus(err), "body: "+err.Error())
 		return
 	}
-	imp, err := config.DecodeSettings(body, target.Key, target.branch)
+	imp, err := config.DecodeSettings(body, target.Key, target.Branch)
 	if err != nil {
 		h.writeError(w, http.StatusBadRequest, "body: "+err.Error())
 		return
@@ -205,7 +195,7 @@ func (h *handler) deleteImport(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if view, ok := h.Collector.Watched(target.Key); !ok || target.matches(view) {
+	if view, ok := h.Collector.Watched(target.Key); !ok || sameBranch(view.Branch, target.Branch) {
 		ctx, cancel := context.WithTimeout(r.Context(), defaultTimeout)
 		defer cancel()
 		if err := h.Collector.Unregister(ctx, target.Key); err != nil {

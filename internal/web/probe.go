@@ -1,11 +1,11 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,37 +17,25 @@ import (
 // probe answers with the metrics of the import that the request names, polled
 // for this request.
 func (h *handler) probe(w http.ResponseWriter, r *http.Request) {
-	target, err := h.probeTarget(r.URL.Query())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	timeout, err := scrapeTimeout(r.Header, h.TimeoutOffset)
-	if err != nil {
+	query := r.URL.Query()
+	ref, targetErr := parseTarget(query["target"])
+	server, serverErr := h.Collector.ServerName(query.Get("server"))
+	timeout, timeoutErr := scrapeTimeout(r.Header, h.TimeoutOffset)
+	if err := cmp.Or(targetErr, serverErr, timeoutErr); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	snapshot := h.Collector.Probe(ctx, target.Key, target.branch)
+	snapshot := h.Collector.Probe(ctx, collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, ref.Branch)
 	switch {
 	case r.Context().Err() != nil:
 		return // the client hung up
 	case snapshot == nil:
-		http.Error(w, fmt.Sprintf("server %q is not configured", target.Server), http.StatusBadRequest)
+		http.Error(w, fmt.Sprintf("server %q is not configured", server), http.StatusBadRequest)
 		return
 	}
 	expose(w, r, snapshot.Families(), gathered(prometheus.Gatherers{}, nil, h.Logger))
-}
-
-// probeTarget returns the import that the parameters target and server name.
-func (h *handler) probeTarget(query url.Values) (target, error) {
-	ref, err := parseTarget(query["target"])
-	if err != nil {
-		return target{}, err
-	}
-	server, err := h.Collector.ServerName(query.Get("server"))
-	return target{collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, ref.Branch}, err
 }
 
 // parseTarget parses [lakefs://]REPOSITORY/BRANCH/IMPORT_ID, given once.

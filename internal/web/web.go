@@ -32,7 +32,8 @@ type Options struct {
 	EnableLifecycle bool
 	// EnableImportAPI permits registering and unregistering imports over HTTP.
 	EnableImportAPI bool
-	// TelemetryPath is where the metrics are, usually /metrics.
+	// TelemetryPath is where the metrics are, usually /metrics: see
+	// ValidateTelemetryPath.
 	TelemetryPath string
 	// RoutePrefix is what all paths begin with: empty, or with a slash at its
 	// beginning and none at its end.
@@ -68,10 +69,7 @@ func ValidateTelemetryPath(path string) error {
 }
 
 // New returns the handler of all requests.
-func New(opts Options) (http.Handler, error) {
-	if err := ValidateTelemetryPath(opts.TelemetryPath); err != nil {
-		return nil, fmt.Errorf("telemetry path %w", err)
-	}
+func New(opts Options) http.Handler {
 	h := &handler{Options: opts, answers: newAnswers(), waiting: make(chan struct{}, maxWaiting)}
 	h.imports.Store(int64(len(opts.Collector.Snapshot().Imports)))
 	mux := http.NewServeMux()
@@ -85,15 +83,22 @@ func New(opts Options) (http.Handler, error) {
 	mux.HandleFunc("PUT /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.putImport))
 	mux.HandleFunc("DELETE /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.deleteImport))
 	mux.HandleFunc("GET /probe", h.answers.own(h.probe))
-	if err := h.registerPages(mux); err != nil {
-		return nil, err
+	page.New(page.Options{
+		Collector:     h.Collector,
+		Share:         h.answers.share,
+		Logger:        h.Logger,
+		TelemetryPath: h.TelemetryPath,
+		Version:       h.Version,
+	}).Register(mux)
+	if h.TelemetryPath != "/" {
+		mux.HandleFunc("GET /{$}", redirectTo("imports"))
 	}
 	mux.HandleFunc("GET /-/healthy", ok)
 	// Config and storage are loaded before the server listens.
 	mux.HandleFunc("GET /-/ready", ok)
 	mux.HandleFunc("POST /-/reload", h.reload)
 	// A page of another origin must not make a browser change anything here.
-	return secure(http.NewCrossOriginProtection().Handler(prefixed(opts.RoutePrefix, mux))), nil
+	return secure(http.NewCrossOriginProtection().Handler(prefixed(opts.RoutePrefix, mux)))
 }
 
 // prefixed has next answer what is below prefix.
@@ -105,25 +110,6 @@ func prefixed(prefix string, next http.Handler) http.Handler {
 	mux.Handle(prefix+"/", http.StripPrefix(prefix, next))
 	mux.HandleFunc("GET /{$}", redirectTo(strings.TrimPrefix(prefix, "/")+"/"))
 	return mux
-}
-
-// registerPages adds what is for people to mux.
-func (h *handler) registerPages(mux *http.ServeMux) error {
-	status, err := page.New(page.Options{
-		Collector:     h.Collector,
-		Share:         h.answers.share,
-		Logger:        h.Logger,
-		TelemetryPath: h.TelemetryPath,
-		Version:       h.Version,
-	})
-	if err != nil {
-		return fmt.Errorf("status page: %w", err)
-	}
-	status.Register(mux)
-	if h.TelemetryPath != "/" {
-		mux.HandleFunc("GET /{$}", redirectTo("imports"))
-	}
-	return nil
 }
 
 // redirectTo redirects to a relative URL, so that a proxy may add to the path

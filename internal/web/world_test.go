@@ -89,9 +89,7 @@ func newWorld(t testing.TB, change ...func(settings)) *world {
 	}
 	t.Cleanup(func() { _ = w.collector.Close() }) // fails where the test's Store does
 	opts.Collector = w.collector
-	if w.handler, err = New(opts); err != nil {
-		t.Fatal(err)
-	}
+	w.handler = New(opts)
 	w.url = serve(t, w.handler, (*httptest.Server).Start).URL
 	return w
 }
