@@ -431,13 +431,10 @@ func startPostgres(t *testing.T, address string, variables map[string]string) {
 		t.Fatalf("postgres --single: %v\n%s", err, out)
 	}
 	host, port, _ := net.SplitHostPort(address)
-	server := command(bin+"/postgres", "-h", host, "-p", port, "-k", "", "-F")
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
+	server := background(t, command(bin+"/postgres", "-h", host, "-p", port, "-k", "", "-F"))
 	t.Cleanup(func() {
-		_ = server.Process.Signal(syscall.SIGQUIT)
-		_ = server.Wait()
+		_ = server.cmd.Process.Signal(syscall.SIGQUIT)
+		<-server.ended
 	})
 	eventually(t, "PostgreSQL", func() error { return exec.CommandContext(t.Context(), bin+"/pg_isready", "-h", host, "-p", port).Run() })
 }

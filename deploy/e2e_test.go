@@ -317,7 +317,7 @@ func (w *world) assertRulesHealthy() {
 	if alerts, records := rules(w.t); count != len(alerts)+len(records) {
 		w.t.Errorf("Prometheus has %d rules", count)
 	}
-	if log := w.prometheus.logged(); strings.Contains(log, "Expanding alert template failed") {
+	if log := read(w.t, w.prometheus.log); strings.Contains(log, "Expanding alert template failed") {
 		w.t.Errorf("annotations do not expand:\n%s", log)
 	}
 }

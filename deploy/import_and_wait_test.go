@@ -120,18 +120,18 @@ func (p *pipeline) run() (stdout, stderr string, status int) {
 	cmd := p.command()
 	var out strings.Builder
 	cmd.Stdout = &out
-	log := startScript(p.t, cmd)
+	script := background(p.t, cmd)
 	if p.restart {
 		eventually(p.t, "the program to find that the exporter is down", func() error {
-			if text := read(p.t, log); !strings.Contains(text, "trying again") {
+			if text := read(p.t, script.log); !strings.Contains(text, "trying again") {
 				return errors.New(text)
 			}
 			return nil
 		})
 		p.exporter = startForPipelines(p.t, p.t.TempDir(), p.exporter.addr, p.lakeFS.URL, p.flags...)
 	}
-	_ = cmd.Wait() // its error is the exit status
-	return out.String(), read(p.t, log), cmd.ProcessState.ExitCode()
+	<-script.ended
+	return out.String(), read(p.t, script.log), cmd.ProcessState.ExitCode()
 }
 
 // startedAgo starts an import as if it had been a while ago, and has the program resume it.
@@ -168,9 +168,10 @@ func TestImportAndWait(t *testing.T) {
 			ref := p.startedAgo(0, slow)
 			p.startExporter()
 			path := p.exporter.URL + "/api/v1/imports/" + ref.String()
-			_, _ = send(http.MethodPut, path, nil) // 201 is an error to it
-			if err := get(path, nil); err != nil {
-				p.t.Fatal(err)
+			for _, method := range []string{http.MethodPut, http.MethodGet} {
+				if _, err := send(method, path, nil); err != nil {
+					p.t.Fatal(err)
+				}
 			}
 			p.lakeFS.Forget(ref)
 		}, 0, onlyID, "lost: see the log of the branch", 5},

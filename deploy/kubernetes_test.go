@@ -14,7 +14,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -42,8 +41,8 @@ func startKubernetes(t *testing.T, address string, flags ...string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
 	etcd, peer := "http://"+freeAddress(t), "http://"+freeAddress(t)
-	daemon(t, dir+"/etcd.log", need(t, "etcd"), "--data-dir="+dir+"/etcd", "--unsafe-no-fsync", "--log-level=error",
-		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd, "--listen-peer-urls="+peer)
+	background(t, exec.Command(need(t, "etcd"), "--data-dir="+dir+"/etcd", "--unsafe-no-fsync", "--log-level=error",
+		"--listen-client-urls="+etcd, "--advertise-client-urls="+etcd, "--listen-peer-urls="+peer))
 
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -52,9 +51,9 @@ func startKubernetes(t *testing.T, address string, flags ...string) *cluster {
 	write(t, dir+"/sa.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
 	write(t, dir+"/tokens.csv", clusterToken+",admin,1,system:masters\n")
 	host, port, _ := strings.Cut(address, ":")
-	daemon(t, dir+"/kube-apiserver.log", need(t, "kube-apiserver"), append(flags, "--etcd-servers="+etcd, "--bind-address="+host, "--secure-port="+port, "--cert-dir="+dir,
+	background(t, exec.Command(need(t, "kube-apiserver"), append(flags, "--etcd-servers="+etcd, "--bind-address="+host, "--secure-port="+port, "--cert-dir="+dir,
 		"--token-auth-file="+dir+"/tokens.csv", "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
-		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+dir+"/sa.key", "--service-account-signing-key-file="+dir+"/sa.key")...)
+		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file="+dir+"/sa.key", "--service-account-signing-key-file="+dir+"/sa.key")...))
 	c := &cluster{
 		t: t, url: "https://" + address, kubeconfig: dir + "/kubeconfig",
 		client: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}, // its certificate is made at its start
@@ -75,30 +74,6 @@ current-context: test
 func (c cluster) in(t *testing.T) *cluster {
 	c.t = t
 	return &c
-}
-
-// daemon starts a program that runs until the end of the test. If that has failed,
-// its log is printed.
-func daemon(t *testing.T, log, program string, args ...string) {
-	t.Helper()
-	file, err := os.Create(log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, args...)
-	cmd.Stdout, cmd.Stderr = file, file
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // says that it was killed
-		_ = file.Close()
-		if t.Failed() {
-			lines := strings.Split(read(t, log), "\n")
-			t.Logf("log of %s, its end:\n%s", filepath.Base(program), strings.Join(lines[max(0, len(lines)-15):], "\n"))
-		}
-	})
 }
 
 // do sends an object to the API server, and decodes its answer.

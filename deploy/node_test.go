@@ -55,7 +55,7 @@ func startNode(t *testing.T, e *engine, images ...string) *node {
 	n.cluster = startKubernetes(t, net.JoinHostPort(nodeHost, "6443"), "--allow-privileged", "--kubelet-preferred-address-types=InternalIP")
 	host := func(name string, args ...string) {
 		t.Helper()
-		daemon(t, filepath.Join(dir, name+".log"), need(t, name), append(args, "--kubeconfig="+n.kubeconfig, "--leader-elect=false")...)
+		background(t, exec.Command(need(t, name), append(args, "--kubeconfig="+n.kubeconfig, "--leader-elect=false")...))
 	}
 	host("kube-controller-manager", "--controllers=*,-nodeipam", "--use-service-account-credentials=false",
 		"--service-account-private-key-file="+filepath.Join(filepath.Dir(n.kubeconfig), "sa.key"), "--cert-dir="+dir, "--secure-port=0")
@@ -99,7 +99,7 @@ evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, nodefs.inodesFree: 
 imageGCHighThresholdPercent: 100
 syncFrequency: 5s
 `, dir, nodeHost))
-	n.inside(t, "containerd", "containerd", "--config="+dir+"/containerd.toml")
+	background(t, n.command("containerd", "--config="+dir+"/containerd.toml"))
 	eventually(t, "containerd", func() error { return n.command("ctr", "--address="+dir+"/containerd.sock", "version").Run() })
 	for i, image := range images {
 		archive := fmt.Sprintf("%s/image%d.tar", dir, i)
@@ -108,9 +108,9 @@ syncFrequency: 5s
 			t.Fatalf("%s: %v\n%s", image, err, out)
 		}
 	}
-	n.inside(t, "kubelet", need(t, "kubelet"), "--config="+dir+"/kubelet.yaml", "--kubeconfig="+n.kubeconfig, "--hostname-override=node", "--node-ip="+nodeIP, "--root-dir="+dir+"/kubelet", "--cert-dir="+dir)
-	n.inside(t, "kube-proxy", need(t, "kube-proxy"), "--kubeconfig="+n.kubeconfig, "--hostname-override=node", "--proxy-mode=iptables", "--conntrack-max-per-core=0", "--conntrack-min=0",
-		"--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0", "--oom-score-adj=0")
+	background(t, n.command(need(t, "kubelet"), "--config="+dir+"/kubelet.yaml", "--kubeconfig="+n.kubeconfig, "--hostname-override=node", "--node-ip="+nodeIP, "--root-dir="+dir+"/kubelet", "--cert-dir="+dir))
+	background(t, n.command(need(t, "kube-proxy"), "--kubeconfig="+n.kubeconfig, "--hostname-override=node", "--proxy-mode=iptables", "--conntrack-max-per-core=0", "--conntrack-min=0",
+		"--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0", "--oom-score-adj=0"))
 	eventually(t, "the node", func() error {
 		var got core.Node
 		if err := n.do(http.MethodGet, "/api/v1/nodes/node", nil, &got); err != nil {
@@ -178,12 +178,6 @@ done
 // command returns one that runs in the namespaces of the node.
 func (n *node) command(args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"--target=" + n.pid, "--net", "--mount", "--pid", "--"}, args...)...)
-}
-
-func (n *node) inside(t *testing.T, name string, args ...string) {
-	t.Helper()
-	cmd := n.command(args...)
-	daemon(t, filepath.Join(n.dir, name+".log"), cmd.Path, cmd.Args[1:]...)
 }
 
 // keyedLakeFS is a lakeFS that pods reach, and whose keys can be changed.

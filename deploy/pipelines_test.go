@@ -1,7 +1,6 @@
 package deploy_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,30 +76,6 @@ func eventuallyWatched(t *testing.T, exporter *process, want ...string) {
 	})
 }
 
-// startScript starts a program in the background and returns the file that has
-// its standard error.
-func startScript(t *testing.T, cmd *exec.Cmd) string {
-	t.Helper()
-	log, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // fails if it has ended
-		_ = cmd.Wait()         // says that it was killed
-		if t.Failed() {
-			text := read(t, log.Name())
-			t.Logf("log of %s, its end:\n%s", filepath.Base(cmd.Path), text[max(0, len(text)-4000):])
-		}
-	})
-	return log.Name()
-}
-
 // lakeFSProgram behaves as lakefs does: kv scan prints the records of a partition, of
 // which there is a file each; it logs, and prints errors to standard output.
 const lakeFSProgram = `#!/bin/sh
@@ -147,7 +120,7 @@ func startKVScan(t *testing.T) *kvScan {
 	}
 	cmd := exec.Command("bash", "pipelines/kv-scan.sh", s.file)
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"), "TMPDIR="+dir, "RECORDS="+s.records, "INTERVAL=0.05", "SERVER=prod")
-	s.log = startScript(t, cmd)
+	s.log = background(t, cmd).log
 	return s
 }
 
@@ -331,7 +304,7 @@ func startNginx(t *testing.T, lakeFS *lakefstest.Server, exporter, delays string
 		main += path + "_temp_path " + dir + "/temp;\n"
 	}
 	write(t, filepath.Join(dir, "nginx.conf"), main+"}\n")
-	n := &nginx{t: t, log: startScript(t, exec.Command(program, "-e", "stderr", "-p", dir, "-c", filepath.Join(dir, "nginx.conf")))}
+	n := &nginx{t: t, log: background(t, exec.Command(program, "-e", "stderr", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"))).log}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", front)
 	}
@@ -583,62 +556,41 @@ func TestLogShipperRetries(t *testing.T) {
 	}
 }
 
-// auditLog is a log of a lakeFS.
-type auditLog struct {
-	mu    sync.Mutex
-	lines bytes.Buffer
-}
-
-func (l *auditLog) add(line string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lines.WriteString(line + "\n")
-}
-
-func (l *auditLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lines.String()
-}
-
 // The exporter's own polls are in the log. An import that is not watched any more must
 // not come back through them.
 func TestLogShipperDoesNotFeedBack(t *testing.T) {
 	t.Parallel()
 	lakeFS := startLakeFS(t)
-	target, err := url.Parse(lakeFS.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, proxy := new(auditLog), httputil.NewSingleHostReverseProxy(target)
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var mu sync.Mutex
+	var log strings.Builder
+	logged := front(t, lakeFS.URL, func(_ int64, _ http.ResponseWriter, r *http.Request) bool {
 		id, ip := r.URL.Query().Get("id"), strings.Split(r.RemoteAddr, ":")[0]
 		line := fmt.Sprintf(pollJSON, ip, id)
-		log.add(line)
-		log.add(fmt.Sprintf(pollText, ip, id))
-		log.add(withClient(strings.Replace(line, ip, "10.0.0.9", 1), r.UserAgent()))
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(front.Close)
-	exporter := startWithImportAPI(t, t.TempDir(), "127.0.0.1:0", front.URL)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, line := range []string{line, fmt.Sprintf(pollText, ip, id), withClient(strings.Replace(line, ip, "10.0.0.9", 1), r.UserAgent())} {
+			fmt.Fprintln(&log, line)
+		}
+		return false
+	})
+	exporter := startWithImportAPI(t, t.TempDir(), "127.0.0.1:0", logged)
 	polled, started := lakeFS.Start("my-repo", "main", slow), lakeFS.Start("my-repo", "main", slow)
 
 	path := exporter.URL + "/api/v1/imports/" + polled.String()
-	if _, err := send(http.MethodPut, path, nil); err != nil && !strings.Contains(err.Error(), "HTTP status 201") {
-		t.Fatal(err)
+	for _, method := range []string{http.MethodPut, http.MethodGet, http.MethodDelete} {
+		if _, err := send(method, path, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := get(path, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := send(http.MethodDelete, path, nil); err == nil || !strings.Contains(err.Error(), "HTTP status 204") {
-		t.Fatal(err)
-	}
-	if n := strings.Count(log.String(), `import?id=`+polled.ID); n < 3 {
+	mu.Lock()
+	text := log.String()
+	mu.Unlock()
+	if n := strings.Count(text, `import?id=`+polled.ID); n < 3 {
 		t.Fatalf("log has %d lines of the exporter's polls", n)
 	}
-	log.add(fmt.Sprintf(ingestJSON, started.ID))
+	text += fmt.Sprintf(ingestJSON+"\n", started.ID)
 	for _, addresses := range []string{"", "127.0.0.1"} {
-		shipLog(t, "http://"+exporter.addr, log.String(), "EXPORTER_ADDRESSES="+addresses)
+		shipLog(t, "http://"+exporter.addr, text, "EXPORTER_ADDRESSES="+addresses)
 		if got, want := watched(t, exporter), []string{"my-repo/main/" + started.ID + " api"}; !slices.Equal(got, want) {
 			t.Errorf("EXPORTER_ADDRESSES=%s: got %q, want %q", addresses, got, want)
 		}
@@ -655,7 +607,7 @@ func TestLogShipperFollowsLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	startScript(t, cmd)
+	background(t, cmd)
 	if _, err := fmt.Fprintf(stdin, ingestText+"\n", "dc4u6mpksducj5k8ovt0"); err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,6 @@
 package deploy_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -53,23 +51,50 @@ func eventuallyBy(t *testing.T, end time.Time, what string, f func() error) {
 	}
 }
 
-// process is a program under test that listens on a loopback port.
+// process is a program under test.
 type process struct {
-	URL  string
-	addr string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the program has ended, and its log is whole
+	URL, addr string // if it listens
+	cmd       *exec.Cmd
+	log       string        // the file of its standard error
+	ended     chan struct{} // closed when it has
+}
 
-	mu  sync.Mutex
-	log bytes.Buffer
+// background starts a program, which is killed at the end of the test. If that has
+// failed, the end of its log is printed.
+func background(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stderr = log
+	if cmd.Stdout == nil {
+		cmd.Stdout = log
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{cmd: cmd, log: log.Name(), ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		_ = cmd.Wait() // says that it was killed
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			lines := strings.Split(read(t, p.log), "\n")
+			t.Logf("log of %s, its end:\n%s", filepath.Base(cmd.Path), strings.Join(lines[max(0, len(lines)-100):], "\n"))
+		}
+	})
+	return p
 }
 
 // listening is how Prometheus, Alertmanager and the exporter say that they are
 // ready, and where, in logfmt or JSON.
 var listening = regexp.MustCompile(`(?:Listening on.* address=|"address":")(127\.0\.0\.1:\d+)`)
 
-// start starts a program and waits until it listens. It is killed at the end
-// of the test; if that has failed, its log is printed.
+// start starts a program in the background, and waits until it listens.
 func start(t *testing.T, path string, args ...string) *process {
 	t.Helper()
 	return startCommand(t, exec.Command(path, args...))
@@ -78,48 +103,19 @@ func start(t *testing.T, path string, args ...string) *process {
 // startCommand is start for a program with a world of its own.
 func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	stderr, err := p.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	address := make(chan string, 1)
-	go func() {
-		defer close(p.done)
-		lines := bufio.NewReader(stderr)
-		for {
-			line, err := lines.ReadString('\n')
-			p.mu.Lock()
-			p.log.WriteString(line)
-			p.mu.Unlock()
-			if m := listening.FindStringSubmatch(line); m != nil {
-				select {
-				case address <- m[1]:
-				default:
-				}
-			}
-			if err != nil {
-				return
-			}
+	p := background(t, cmd)
+	eventually(t, cmd.String()+" to listen", func() error {
+		if m := listening.FindStringSubmatch(read(t, p.log)); m != nil {
+			p.addr = m[1]
+			return nil
 		}
-	}()
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			lines := strings.Split(p.logged(), "\n")
-			t.Logf("log of %s, its end:\n%s", filepath.Base(cmd.Path), strings.Join(lines[max(0, len(lines)-100):], "\n"))
+		select {
+		case <-p.ended:
+			t.Fatalf("%s ended at once", cmd)
+		default:
 		}
+		return errors.New("it does not say so")
 	})
-	select {
-	case p.addr = <-address:
-	case <-p.done:
-		t.Fatalf("%s ended at once", cmd)
-	case <-time.After(patience):
-		t.Fatalf("%s does not listen", cmd)
-	}
 	p.URL = "http://" + p.addr
 	return p
 }
@@ -127,14 +123,7 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 // kill ends the program if it still runs.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // fails if it has ended
-	<-p.done
-	_ = p.cmd.Wait() // says that it was killed
-}
-
-func (p *process) logged() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
+	<-p.ended
 }
 
 // get decodes the JSON that a GET is answered with.
@@ -151,7 +140,7 @@ func request(method, url string, body io.Reader, into any) error {
 	return json.Unmarshal(b, into)
 }
 
-// send returns what a request is answered with.
+// send returns what a request is answered with, if it succeeds.
 func send(method, url string, body io.Reader) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience/2)
 	defer cancel()
@@ -169,7 +158,7 @@ func send(method, url string, body io.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode >= http.StatusMultipleChoices {
 		return nil, fmt.Errorf("%s: HTTP status %d: %s", url, resp.StatusCode, b)
 	}
 	return b, nil
