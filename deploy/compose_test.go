@@ -1,17 +1,9 @@
 package deploy_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
@@ -23,11 +15,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
-	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"lakefs_import_exporter/lakefs/lakefstest"
@@ -68,17 +58,6 @@ func mounts(project *types.Project, service string) map[string]string {
 	return from
 }
 
-// volumes returns where in a service's container volumes of the project are.
-func volumes(project *types.Project, service string) map[string]string {
-	of := map[string]string{}
-	for _, v := range project.Services[service].Volumes {
-		if v.Type == types.VolumeTypeVolume {
-			of[v.Target] = v.Source
-		}
-	}
-	return of
-}
-
 // environment returns the variables that a service is given.
 func environment(project *types.Project, service string) map[string]string {
 	variables := map[string]string{}
@@ -92,12 +71,6 @@ func environment(project *types.Project, service string) map[string]string {
 // nothing is mounted that is not there.
 func TestComposeIsSafe(t *testing.T) {
 	project := compose(t)
-	if project.Name != "lakefs-imports" { // not as the folder, which is no good name for containers
-		t.Errorf("the project is called %s", project.Name)
-	}
-	if got := slices.Sorted(slices.Values(project.ServiceNames())); !slices.Equal(got, []string{"alertmanager", "discovery", "exporter", "grafana", "import", "lakefs", "postgres", "prometheus"}) {
-		t.Errorf("services: %q", got)
-	}
 	for name, s := range project.Services {
 		for _, port := range s.Ports {
 			if port.HostIP != "127.0.0.1" {
@@ -106,13 +79,6 @@ func TestComposeIsSafe(t *testing.T) {
 		}
 		if !slices.Equal(s.CapDrop, []string{"ALL"}) || (s.CapAdd != nil && name != "import") || s.Privileged || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") {
 			t.Errorf("%s has rights that it has no use for", name)
-		}
-		restart := types.RestartPolicyUnlessStopped
-		if name == "import" || name == "discovery" {
-			restart = types.RestartPolicyNo
-		}
-		if s.Restart != restart {
-			t.Errorf("%s: restart: %s", name, s.Restart)
 		}
 		if s.Build == nil && !regexp.MustCompile(`:v?\d+(\.\d+)+$`).MatchString(s.Image) {
 			t.Errorf("%s: image %s: name its version", name, s.Image)
@@ -129,14 +95,11 @@ func TestComposeIsSafe(t *testing.T) {
 		}
 	}
 	exporter := project.Services["exporter"]
+	if limit, memory := environment(project, "exporter")["GOMEMLIMIT"], exporter.MemLimit; limit != "230MiB" || memory != 256<<20 {
+		t.Errorf("GOMEMLIMIT=%s of %d", limit, memory)
+	}
 	if !exporter.ReadOnly || exporter.User != "65534:65534" {
 		t.Errorf("exporter: user %s, root read-only: %t", exporter.User, exporter.ReadOnly)
-	}
-	if !slices.Equal(exporter.Command, types.ShellCommand{"--storage.path=/data"}) {
-		t.Errorf("the exporter is told %q", exporter.Command)
-	}
-	if exporter.Image != program {
-		t.Errorf("the exporter's image is called %s, and elsewhere %s", exporter.Image, program)
 	}
 	if want, err := filepath.Abs(dockerfile); err != nil || filepath.Join(exporter.Build.Context, exporter.Build.Dockerfile) != want {
 		t.Errorf("exporter is built from %s", exporter.Build.Dockerfile)
@@ -182,6 +145,17 @@ func TestComposeIsWired(t *testing.T) {
 		}
 	}
 
+	for variable, file := range map[string]string{"LAKECTL_CREDENTIALS_ACCESS_KEY_ID": "access_key_id", "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": "secret_access_key"} {
+		if want := strings.TrimSpace(read(t, "docker/secrets/"+file)); environment(project, "lakefs")[variable] != want {
+			t.Errorf("lakeFS is set up with another %s than the exporter has", variable)
+		}
+	}
+	for service, needed := range map[string]string{"lakefs": "postgres", "discovery": "lakefs", "import": "lakefs"} {
+		if on := project.Services[service].DependsOn[needed]; on.Condition != types.ServiceConditionHealthy || project.Services[needed].HealthCheck == nil {
+			t.Errorf("%s starts when %s is %q", service, needed, on.Condition)
+		}
+	}
+
 	shipped, composed := readPrometheus(t, "prometheus/prometheus.yml"), readPrometheus(t, "docker/prometheus.yml")
 	if shipped.Global != composed.Global {
 		t.Errorf("prometheus.yml has %+v, and the shipped one %+v", composed.Global, shipped.Global)
@@ -210,109 +184,6 @@ func TestComposeIsWired(t *testing.T) {
 	home := environment(project, "grafana")["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
 	if _, err := os.Stat(filepath.Join(mounts(project, "grafana")[folder], filepath.Base(home))); err != nil || filepath.Dir(home) != folder {
 		t.Errorf("the dashboard is not at %s: %v", home, err)
-	}
-}
-
-// The images of others are told what they need to know, which cannot be seen to work
-// here. Where they keep their data is a volume.
-func TestComposeSettings(t *testing.T) {
-	project := compose(t)
-	secret := func(file string) string { return strings.TrimSpace(read(t, "docker/secrets/"+file)) }
-	for service, want := range map[string]struct{ environment, volumes map[string]string }{
-		"lakefs": {
-			map[string]string{
-				"LAKEFS_DATABASE_TYPE":                              "postgres",
-				"LAKEFS_DATABASE_POSTGRES_CONNECTION_STRING":        "postgres://lakefs:lakefs@postgres/lakefs?sslmode=disable",
-				"LAKEFS_BLOCKSTORE_TYPE":                            "local",
-				"LAKEFS_BLOCKSTORE_LOCAL_IMPORT_ENABLED":            "true",
-				"LAKEFS_BLOCKSTORE_LOCAL_ALLOWED_EXTERNAL_PREFIXES": "/source",
-				"LAKEFS_AUTH_ENCRYPT_SECRET_KEY":                    "nothing here is secret",
-				"LAKEFS_STATS_ENABLED":                              "false",
-				"LAKECTL_SERVER_ENDPOINT_URL":                       "http://127.0.0.1:8000",
-				"LAKECTL_CREDENTIALS_ACCESS_KEY_ID":                 secret("access_key_id"),
-				"LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY":             secret("secret_access_key"),
-			},
-			map[string]string{"/home/lakefs": "lakefs", "/source": "source"},
-		},
-		"postgres": {
-			map[string]string{"POSTGRES_USER": "lakefs", "POSTGRES_PASSWORD": "lakefs"},
-			map[string]string{"/var/lib/postgresql/data": "postgres"},
-		},
-		"discovery": {
-			map[string]string{"PGHOST": "postgres", "PGUSER": "lakefs", "PGPASSWORD": "lakefs"},
-			map[string]string{},
-		},
-		"exporter": {
-			map[string]string{"GOMEMLIMIT": "230MiB"},
-			map[string]string{"/data": "memory", "/etc/lakefs_import_exporter/imports": "imports"},
-		},
-		"import": {
-			map[string]string{"LAKEFS": "http://lakefs:8000"},
-			map[string]string{"/imports": "imports", "/source": "source"},
-		},
-		"prometheus":   {map[string]string{}, map[string]string{"/prometheus": "prometheus"}},
-		"alertmanager": {map[string]string{}, map[string]string{"/alertmanager": "alertmanager"}},
-		"grafana": {
-			map[string]string{
-				"GF_AUTH_ANONYMOUS_ENABLED":                 "true",
-				"GF_AUTH_BASIC_ENABLED":                     "false",
-				"GF_AUTH_DISABLE_LOGIN_FORM":                "true",
-				"GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH": "/var/lib/grafana/dashboards/lakefs/lakefs-imports.json",
-				"GF_ANALYTICS_REPORTING_ENABLED":            "false",
-				"GF_ANALYTICS_CHECK_FOR_UPDATES":            "false",
-				"GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES":     "false",
-			},
-			map[string]string{"/var/lib/grafana": "grafana"},
-		},
-	} {
-		if diff := cmp.Diff(want.environment, environment(project, service)); diff != "" {
-			t.Errorf("%s: environment (-want +got):\n%s", service, diff)
-		}
-		if diff := cmp.Diff(want.volumes, volumes(project, service)); diff != "" {
-			t.Errorf("%s: volumes (-want +got):\n%s", service, diff)
-		}
-	}
-
-	for service, test := range map[string]types.HealthCheckTest{
-		"lakefs":   {"CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8000/api/v1/healthcheck"},
-		"postgres": {"CMD", "pg_isready", "--host=127.0.0.1", "--username=lakefs"},
-	} {
-		if h := project.Services[service].HealthCheck; h == nil || !slices.Equal(h.Test, test) || time.Duration(*h.Interval) > 10*time.Second || *h.Retries < 30 {
-			t.Errorf("%s: health check %+v", service, h)
-		}
-	}
-	for service, needed := range map[string]string{"lakefs": "postgres", "discovery": "lakefs", "import": "lakefs"} {
-		if on := project.Services[service].DependsOn[needed]; on.Condition != types.ServiceConditionHealthy || !on.Required {
-			t.Errorf("%s starts when %s is %q", service, needed, on.Condition)
-		}
-	}
-	if postgres, discovery := project.Services["postgres"], project.Services["discovery"]; postgres.User != "postgres" || discovery.User != "postgres" || postgres.Image != discovery.Image {
-		t.Errorf("PostgreSQL is %s as %q, and discovery %s as %q", postgres.Image, postgres.User, discovery.Image, discovery.User)
-	}
-	lakeFS, job := project.Services["lakefs"], project.Services["import"]
-	const setup = `lakefs setup --user-name=admin --access-key-id="$LAKECTL_CREDENTIALS_ACCESS_KEY_ID" --secret-access-key="$LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"; exec lakefs run`
-	if !slices.Equal(lakeFS.Entrypoint, types.ShellCommand{"sh", "-c"}) || !slices.Equal(lakeFS.Command, types.ShellCommand{setup}) {
-		t.Errorf("lakeFS runs %q %q", lakeFS.Entrypoint, lakeFS.Command)
-	}
-	// So that it can write into volumes whoever owns them.
-	if job.User != "0:0" || !slices.Equal(job.CapAdd, []string{"DAC_OVERRIDE"}) {
-		t.Errorf("the job's user is %s, with %q", job.User, job.CapAdd)
-	}
-	if limit, memory := environment(project, "exporter")["GOMEMLIMIT"], project.Services["exporter"].MemLimit; limit != "230MiB" || memory != 256<<20 {
-		t.Errorf("GOMEMLIMIT=%s of %d", limit, memory)
-	}
-	for _, v := range slices.Concat(lakeFS.Volumes, project.Services["exporter"].Volumes) {
-		if (v.Source == "source" || v.Source == "imports") && !v.ReadOnly {
-			t.Errorf("not the job alone can write to %s", v.Target)
-		}
-	}
-	for folder, want := range map[string]string{
-		"/etc/grafana/provisioning/datasources": "grafana/provisioning/datasources",
-		"/etc/grafana/provisioning/dashboards":  "grafana/provisioning/dashboards",
-	} {
-		if abs, err := filepath.Abs(want); err != nil || mounts(project, "grafana")[folder] != abs {
-			t.Errorf("Grafana has %q at %s", mounts(project, "grafana")[folder], folder)
-		}
 	}
 }
 
@@ -364,7 +235,7 @@ func TestComposeConfigs(t *testing.T) {
 
 // composeExporter starts the exporter in its container with what is mounted there,
 // but with the keys and the address of lakefstest, and with PostgreSQL at postgres.
-func composeExporter(t *testing.T, project *types.Project, lakeFS *lakefstest.Server, postgres string) (*container, *process) {
+func composeExporter(t *testing.T, project *types.Project, lakeFS *lakefstest.Server, postgres string) *process {
 	t.Helper()
 	c := newContainer(t)
 	for target, source := range mounts(project, "exporter") {
@@ -378,7 +249,7 @@ func composeExporter(t *testing.T, project *types.Project, lakeFS *lakefstest.Se
 	rewrite(t, dsn).replace("@postgres/", "@"+postgres+"/").write(dsn)
 	rewrite(t, config).replace("http://lakefs.localhost:8000", lakeFS.URL).write(config)
 	c.mkdir("/etc/lakefs_import_exporter/imports")
-	return c, c.start(project.Services["exporter"].Command...)
+	return c.start(project.Services["exporter"].Command...)
 }
 
 // freeAddress returns a loopback address at which nothing listens.
@@ -447,7 +318,7 @@ func TestComposeDiscovery(t *testing.T) {
 	ref := lakeFS.Start("my-repo", "main", slow)
 	postgres := freeAddress(t)
 	host, port, _ := net.SplitHostPort(postgres)
-	_, exporter := composeExporter(t, project, lakeFS, postgres)
+	exporter := composeExporter(t, project, lakeFS, postgres)
 	startPostgres(t, postgres, environment(project, "postgres"))
 
 	// As lakeFS does, with one import.
@@ -471,107 +342,4 @@ func TestComposeDiscovery(t *testing.T) {
 	eventually(t, "the import", func() error {
 		return exporter.hasSample(`lakefs_import_ingested_objects{.*branch="-",import_id="` + ref.ID + `".*`)
 	})
-}
-
-// The exporter, in its container with what is mounted there, watches what the
-// import job starts: the job's own script, from its start of an import to its end.
-func TestComposeImport(t *testing.T) {
-	project := compose(t)
-	lakeFS, err := lakefstest.New(lakefstest.Options{Script: lakefstest.Script{Objects: 50_000, Rate: 50_000}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(lakeFS.Close)
-
-	c, exporter := composeExporter(t, project, lakeFS, "127.0.0.1:1")
-	imports := c.path("/etc/lakefs_import_exporter/imports")
-
-	need(t, "curl")
-	job := project.Services["import"]
-	given := mounts(project, "import")
-	script, source := given[job.Entrypoint[len(job.Entrypoint)-1]], t.TempDir()
-	if !slices.Equal(job.Entrypoint[:len(job.Entrypoint)-1], []string{"sh"}) || given["/run/secrets/access_key_id"] == "" || given["/run/secrets/secret_access_key"] == "" {
-		t.Fatalf("the job runs %q, with %v", job.Entrypoint, given)
-	}
-	moved := filepath.Join(t.TempDir(), "import.sh")
-	rewrite(t, script).replaceAll("/run/secrets", c.path("/run/secrets")).replaceAll("/imports/", imports+"/").replace("=/source/", "="+source+"/").write(moved)
-	runJob := func(endpoint string, args ...string) (string, error) {
-		cmd := exec.CommandContext(t.Context(), "sh", append([]string{moved}, args...)...)
-		cmd.Env = append(os.Environ(), "LAKEFS="+endpoint)
-		out, err := cmd.CombinedOutput()
-		return string(out), err
-	}
-	// lakefstest makes no repositories over HTTP, and imports from nowhere in particular.
-	endpoint, err := url.Parse(lakeFS.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	toLakeFS, front := httputil.NewSingleHostReverseProxy(endpoint), http.NewServeMux()
-	front.HandleFunc("POST /api/v1/repositories", func(_ http.ResponseWriter, r *http.Request) {
-		if body, err := io.ReadAll(r.Body); err == nil && string(body) == `{"name": "my-repo", "storage_namespace": "local://my-repo", "default_branch": "main"}` {
-			lakeFS.AddRepository("my-repo")
-		}
-	})
-	front.HandleFunc("POST /api/v1/repositories/my-repo/branches/main/import", func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		from := regexp.MustCompile(`"path": "local://` + source + `/(\w+)/", "destination": "(\w+)/"`).FindSubmatch(body)
-		if err != nil || from == nil || !bytes.Equal(from[1], from[2]) {
-			http.Error(w, "imports from elsewhere", http.StatusBadRequest)
-			return
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		toLakeFS.ServeHTTP(w, r)
-	})
-	server := httptest.NewServer(front)
-	defer server.Close()
-
-	// An earlier run was broken off.
-	write(t, filepath.Join(source, job.Command[0]+".new", "half"), "")
-	out, err := runJob(server.URL, job.Command...)
-	said := regexp.MustCompile(`^import ([0-9a-v]{20}) of `).FindStringSubmatch(out)
-	if err != nil || said == nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	eventually(t, "the import's end", func() error {
-		return errors.Join(
-			exporter.hasSample(`lakefs_import_completed{.*import_id="`+said[1]+`".*} 1`),
-			exporter.hasSample(`lakefs_import_ingested_objects{.*import_id="`+said[1]+`".*team="ingest"} 50000`),
-			exporter.hasSample(`lakefs_import_expected_objects{.*import_id="`+said[1]+`".*} 50000`))
-	})
-	if files := glob(t, filepath.Join(source, job.Command[0], "*")); len(files) != 50_000 {
-		t.Errorf("the job has made %d files to import", len(files))
-	}
-	if left, err := filepath.Glob(imports + "/*.new"); err != nil || left != nil {
-		t.Errorf("the job leaves %q", left)
-	}
-
-	// An import of what is not there fails, and is watched.
-	out, err = runJob(server.URL, "nowhere")
-	if err != nil || !strings.Contains(out, " is watched: ") || len(glob(t, imports+"/*.json")) != 2 {
-		t.Errorf("nowhere: %v\n%s", err, out)
-	}
-	if _, err := os.Stat(filepath.Join(source, "nowhere")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("nowhere is somewhere: %v", err)
-	}
-
-	// Whoever refuses is quoted, and so is what is no answer of lakeFS.
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"id": "a/b"}`) }))
-	defer other.Close()
-	if out, err := runJob(other.URL, "nowhere"); err == nil || !strings.Contains(out, `lakeFS answers without an ID: {"id": "a/b"}`) {
-		t.Errorf("without an ID: %v\n%s", err, out)
-	}
-	// Who gives no folder gets no import, and none is said to be watched that is not.
-	if out, err := runJob(server.URL); err == nil {
-		t.Errorf("no folder:\n%s", out)
-	}
-	if err := os.RemoveAll(imports); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := runJob(server.URL, "nowhere"); err == nil {
-		t.Errorf("nothing to tell the exporter by:\n%s", out)
-	}
-	write(t, c.path("/run/secrets/secret_access_key"), "wrong")
-	if out, err := runJob(server.URL, "nightly"); err == nil || !strings.Contains(out, "error authenticating request") {
-		t.Errorf("with a wrong key: %v\n%s", err, out)
-	}
 }

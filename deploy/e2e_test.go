@@ -32,12 +32,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	need(t, "prometheus")
 	need(t, "alertmanager")
-	w := &world{t: t, inbox: newInbox(t)}
-	var err error
-	if w.lakeFS, err = lakefstest.New(lakefstest.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(w.lakeFS.Close)
+	w := &world{t: t, inbox: newInbox(t), lakeFS: startLakeFS(t)}
 	dir := t.TempDir()
 	w.configFile, w.importFile = filepath.Join(dir, "config.yml"), filepath.Join(dir, "imports", "ingest.json")
 	w.importFiles()
@@ -82,7 +77,7 @@ func (w *world) importFiles(refs ...lakefs.Ref) {
 }
 
 // fires waits for a notice that an alert fires.
-func (w *world) fires(path, alert string, ref lakefs.Ref) notice {
+func (w *world) fires(path, alert string, ref lakefs.Ref) {
 	w.t.Helper()
 	var n notice
 	eventually(w.t, alert, func() (err error) {
@@ -93,8 +88,6 @@ func (w *world) fires(path, alert string, ref lakefs.Ref) notice {
 	switch alert {
 	case "LakeFSDown":
 		maps.Copy(want, map[string]string{"server": "prod", "job": "lakefs-imports"})
-	case "LakeFSImportExporterDown":
-		maps.Copy(want, map[string]string{"instance": w.exporter.addr, "job": "lakefs-imports"})
 	default:
 		maps.Copy(want, map[string]string{
 			"server": "prod", "repository": ref.Repository, "branch": ref.Branch, "import_id": ref.ID, "team": "ingest",
@@ -104,7 +97,6 @@ func (w *world) fires(path, alert string, ref lakefs.Ref) notice {
 	if !maps.Equal(n.Labels, want) {
 		w.t.Errorf("%s: labels %q, want %q", alert, n.Labels, want)
 	}
-	return n
 }
 
 // resolves waits for a notice that an alert is over.
@@ -206,55 +198,39 @@ func instant(prometheus *process, query string) ([]string, error) {
 	return values, nil
 }
 
-// People are told what happens to imports, once, and by whom they want to be
-// told: from lakeFS to the message, through everything that is shipped.
-func TestEndToEnd(t *testing.T) {
+// An outage of lakeFS and a restart of the exporter take back nothing that people were
+// told of imports, and tell nothing else. What else there is to tell is in TestDrill.
+func TestOutage(t *testing.T) {
 	w := newWorld(t)
 	long := lakefstest.Script{Objects: 1 << 40, Rate: 1000}
-	crash, failure := long, long
+	crash := long
 	crash.End, crash.EndAfter = lakefstest.Crash, 3*time.Second
-	failure.End, failure.EndAfter, failure.Message = lakefstest.Failure, 2*time.Second, `import error: error on ingest: open "/data/<x>": no such file or directory`
 	running := w.lakeFS.Start("lake", "main", long)
 	// The exporter takes a heartbeat of two minutes for a stall: this one is older.
 	stalls := w.lakeFS.StartAt(lakefs.Ref{Repository: "lake", Branch: "main"}, crash, time.Now().Add(-10*time.Minute))
-	fails := w.lakeFS.Start("lake", "dev", failure)
 	vanishes := w.lakeFS.Start("pond", "main", long)
-	w.importFiles(running, stalls, fails, vanishes)
-
-	// A failure, with its message. Nobody is paged.
-	eventually(t, "a chat about the failure", func() error {
-		return w.chatted("#ingest", "FIRING: LakeFSImportFailed: source_not_found on prod",
-			"Failed: import "+fails.ID+" into lake/dev on prod (warning, since ",
-			`open "/data/&lt;x&gt;": no such file or directory`, "#lakefsimportfailed")
-	})
-
-	// A stall.
+	w.importFiles(running, stalls, vanishes)
 	w.fires("/ingest", "LakeFSImportStalled", stalls)
 	stalledSince := w.activeSince("LakeFSImportStalled")
-
-	// A lost import.
 	w.seen("lakefs_import_ingested_objects", vanishes)
 	w.lakeFS.Forget(vanishes)
 	w.fires("/ingest", "LakeFSImportLost", vanishes)
 
-	// An outage of lakeFS: the stall is muted, and nothing else is raised.
-	const failed, stalled, lost, down = "LakeFSImportFailed/", "LakeFSImportStalled/", "LakeFSImportLost/", "LakeFSDown/"
-	w.assertStates(map[string]string{failed + fails.ID: "active", stalled + stalls.ID: "active", lost + vanishes.ID: "active"})
+	const stalled, lost, down = "LakeFSImportStalled/", "LakeFSImportLost/", "LakeFSDown/"
+	before := map[string]string{stalled + stalls.ID: "active", lost + vanishes.ID: "active"}
+	w.assertStates(before)
 	back := w.lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Break: lakefstest.Cut})
 	w.fires("/pager", "LakeFSDown", lakefs.Ref{})
 	// As long as it takes for polls to have failed for 15s (here) for 5s.
 	eventually(t, "a long outage", func() error {
 		return hasData(w.prometheus, `max_over_time(lakefs_up[25s]) == 0`)
 	})
-	w.assertStates(map[string]string{
-		failed + fails.ID: "active", stalled + stalls.ID: "suppressed", lost + vanishes.ID: "active", down: "active",
-	})
+	w.assertStates(map[string]string{stalled + stalls.ID: "suppressed", lost + vanishes.ID: "active", down: "active"})
 	back()
 	w.resolves("/pager", "LakeFSDown", lakefs.Ref{})
-	w.assertStates(map[string]string{failed + fails.ID: "active", stalled + stalls.ID: "active", lost + vanishes.ID: "active"})
+	w.assertStates(before)
 
-	// A restart of the exporter resolves nothing. It does not remember the lost
-	// import, though, and takes it for one that never was.
+	// The exporter does not remember the lost import, and takes it for one that never was.
 	w.exporter.kill()
 	eventually(t, "a scrape that fails", func() error { return hasData(w.prometheus, `up{job="lakefs-imports"} == 0`) })
 	w.startExporter(w.exporter.addr)
@@ -263,31 +239,14 @@ func TestEndToEnd(t *testing.T) {
 		t.Errorf("LakeFSImportStalled: active since %s, and then since %s", stalledSince, since)
 	}
 
-	// Recovery. The stalled import is canceled, the others are not watched any more.
-	if !w.lakeFS.Cancel(stalls) {
-		t.Error("an orphan cannot be canceled")
-	}
-	eventually(t, "a chat about the cancel", func() error {
-		return w.chatted("#lakefs-log", "Canceled: import "+stalls.ID+" into lake/main on prod")
-	})
-	w.importFiles(running, stalls)
-	w.resolves("/ingest", "LakeFSImportStalled", stalls)
-	eventually(t, "a chat about the end of the failure", func() error {
-		return w.chatted("#ingest", "RESOLVED: LakeFSImportFailed")
-	})
-	w.resolves("/ingest", "LakeFSImportLost", vanishes)
+	// Nobody watches them any more.
+	w.importFiles(running)
 	for alert, ref := range map[string]lakefs.Ref{"LakeFSImportStalled": stalls, "LakeFSImportLost": vanishes} {
+		w.resolves("/ingest", alert, ref)
 		if got := w.history("/ingest", alert, ref.ID); got != "firing resolved" {
 			t.Errorf("%s: got notices: %s", alert, got)
 		}
 	}
-
-	// No exporter.
-	w.exporter.kill()
-	w.fires("/pager", "LakeFSImportExporterDown", lakefs.Ref{})
-	w.startExporter(w.exporter.addr)
-	w.resolves("/pager", "LakeFSImportExporterDown", lakefs.Ref{})
-
 	w.assertRulesHealthy()
 }
 

@@ -277,7 +277,12 @@ func testPodmanCompose(e *engine, image string) {
 	if said == nil {
 		t.Fatal("the job starts nothing")
 	}
-	eventually(t, "the import", func() error {
-		return exporter.hasSample(`lakefs_import_ingested_objects{.*import_id="` + said[1] + `".*team="ingest"} 50000`)
+	eventually(t, "the import's end", func() error {
+		return errors.Join(exporter.hasSample(`lakefs_import_completed{.*import_id="`+said[1]+`".*} 1`),
+			exporter.hasSample(`lakefs_import_ingested_objects{.*import_id="`+said[1]+`".*team="ingest"} 50000`),
+			exporter.hasSample(`lakefs_import_expected_objects{.*import_id="`+said[1]+`".*} 50000`))
 	})
+	if said := compose("run", "--rm", "-T", "import", "nowhere"); !strings.Contains(said, " of /source/nowhere is watched") {
+		t.Errorf("an import of what is not there: %s", said)
+	}
 }

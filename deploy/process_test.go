@@ -419,23 +419,3 @@ func (b *inbox) titles(channel string) map[string]int {
 	}
 	return counts
 }
-
-// chatted returns an error unless all texts came to a channel in one message.
-func (b *inbox) chatted(channel string, texts ...string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-next:
-	for _, c := range b.chats {
-		if c.Channel != channel || len(c.Attachments) != 1 {
-			continue
-		}
-		a := c.Attachments[0]
-		for _, text := range texts {
-			if !strings.Contains(a.Title+"\n"+a.Text, text) {
-				continue next
-			}
-		}
-		return nil
-	}
-	return errors.New("no such message")
-}

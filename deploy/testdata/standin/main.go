@@ -1,13 +1,16 @@
 // Command standin is the lakeFS of compose.yml in tests: it answers on port 8000, and
-// makes repositories as asked.
+// makes repositories as asked. It takes imports from folders of compose.yml alone.
 package main
 
 import (
+	"bytes"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"regexp"
 
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
@@ -21,7 +24,18 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	http.Handle("/", httputil.NewSingleHostReverseProxy(endpoint))
+	proxy := httputil.NewSingleHostReverseProxy(endpoint)
+	http.Handle("/", proxy)
 	http.HandleFunc("POST /api/v1/repositories", func(http.ResponseWriter, *http.Request) { server.AddRepository("my-repo") })
+	http.HandleFunc("POST /api/v1/repositories/my-repo/branches/main/import", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		from := regexp.MustCompile(`"path": "local:///source/(\w+)/", "destination": "(\w+)/"`).FindSubmatch(body)
+		if err != nil || from == nil || !bytes.Equal(from[1], from[2]) {
+			http.Error(w, "imports from elsewhere", http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(w, r)
+	})
 	log.Fatal(http.ListenAndServe(":8000", nil))
 }
