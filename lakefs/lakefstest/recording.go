@@ -1,7 +1,6 @@
 package lakefstest
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,58 +26,29 @@ type RecordedAnswer struct {
 	Body string
 }
 
-// ReadRecording reads a recording: one JSON object a line, with t (seconds
+// ReadRecording reads a recording: JSON objects in the order of time, with t (seconds
 // since the start of the import), status, date and body.
 func ReadRecording(r io.Reader) (Recording, error) {
-	const maxLineBytes = 16 << 20
 	var rec Recording
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxLineBytes)
-	for n := 1; lines.Scan(); n++ {
-		if len(lines.Bytes()) == 0 {
-			continue
+	for decoder := json.NewDecoder(r); ; {
+		var wire struct {
+			T      float64 `json:"t"`
+			Status int     `json:"status"`
+			Date   string  `json:"date"`
+			Body   string  `json:"body"`
 		}
-		answer, err := readAnswer(lines.Bytes())
-		if err == nil && len(rec) > 0 && answer.After < rec[len(rec)-1].After {
-			err = errors.New("t is less than on the line before")
+		if err := decoder.Decode(&wire); errors.Is(err, io.EOF) && len(rec) > 0 {
+			return rec, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("recording: answer %d: %w", len(rec)+1, err)
 		}
-		if err != nil {
-			return nil, fmt.Errorf("recording: line %d: %w", n, err)
-		}
-		rec = append(rec, answer)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("recording: %w", err)
-	}
-	if len(rec) == 0 {
-		return nil, errors.New("recording: no lines")
-	}
-	return rec, nil
-}
-
-func readAnswer(line []byte) (RecordedAnswer, error) {
-	var wire struct {
-		T      float64 `json:"t"`
-		Status int     `json:"status"`
-		Date   string  `json:"date"`
-		Body   string  `json:"body"`
-	}
-	if err := json.Unmarshal(line, &wire); err != nil {
-		return RecordedAnswer{}, err
-	}
-	a := RecordedAnswer{
-		After:  time.Duration(math.Round(wire.T * float64(time.Second))),
-		Status: wire.Status,
-		Body:   wire.Body,
-	}
-	if wire.Date != "" {
 		date, err := http.ParseTime(wire.Date)
-		if err != nil {
-			return RecordedAnswer{}, fmt.Errorf("date: %w", err)
+		if err != nil && wire.Date != "" {
+			return nil, fmt.Errorf("recording: answer %d: date: %w", len(rec)+1, err)
 		}
-		a.Date = date
+		after := time.Duration(math.Round(wire.T * float64(time.Second)))
+		rec = append(rec, RecordedAnswer{After: after, Status: wire.Status, Date: date, Body: wire.Body})
 	}
-	return a, nil
 }
 
 // Start returns when the recorded import was started, by the first Date in the

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -93,49 +92,4 @@ func summary(t *testing.T, body string, now time.Time) string {
 		s += " " + status.Error.Message
 	}
 	return s
-}
-
-// Whatever the script: the count and the heartbeat never fall, the count never
-// exceeds the objects, and a final status never changes.
-func TestScriptsKeepThePromisesOfLakeFS(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	server, clock := newServer(t, lakefstest.Options{})
-	for range 100 {
-		clock.Set(start)
-		script := lakefstest.Script{
-			Objects:    random.Int64N(1000),
-			Rate:       100 * random.Float64(),
-			Queued:     time.Duration(random.Int64N(int64(5 * time.Second))),
-			Committing: time.Duration(random.Int64N(int64(5 * time.Second))),
-			End:        lakefstest.End(random.IntN(5)),
-		}
-		switch random.IntN(3) {
-		case 0:
-			script.EndAfter = time.Duration(random.Int64N(int64(20 * time.Second)))
-		case 1:
-			script.EndAtObjects = random.Int64N(1000)
-		}
-		ref := server.Start("my-repo", "main", script)
-		var last lakefs.ImportStatus
-		for range 10 {
-			body := statusOf(t, server, ref)
-			var status lakefs.ImportStatus
-			if err := json.Unmarshal([]byte(body), &status); err != nil {
-				t.Fatal(err)
-			}
-			if last.IngestedObjects != nil {
-				switch {
-				case *status.IngestedObjects < *last.IngestedObjects, status.UpdateTime.Before(last.UpdateTime):
-					t.Fatalf("%+v fell from %+v to %s", script, last, body)
-				case last.Outcome().Finished() && !status.UpdateTime.Equal(last.UpdateTime):
-					t.Fatalf("%+v changed after its end to %s", script, body)
-				}
-			}
-			if *status.IngestedObjects > script.Objects {
-				t.Fatalf("%+v: too many objects: %s", script, body)
-			}
-			last = status
-			clock.Advance(time.Duration(random.Int64N(int64(5 * time.Second))))
-		}
-	}
 }
