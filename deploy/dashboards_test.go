@@ -322,19 +322,12 @@ func TestDashboardNeedsAPerson(t *testing.T) {
 	one := start(t, buildExporter(t), "--config.file="+config, "--web.listen-address=127.0.0.1:0")
 	other := start(t, buildExporter(t), "--config.file="+config, "--web.listen-address=127.0.0.1:0")
 	prometheus := startPrometheus(t, one.addr+", "+other.addr, "127.0.0.1:9")
-	shows := func(panel string, target int, row func(labels map[string]string, value string) string, want ...string) {
+	shows := func(panel string, target int, row func(sample) string, want ...string) {
 		t.Helper()
-		query := d.query(t, d.panel(t, panel).Targets[target].Expr)
-		eventually(t, panel, func() error {
-			got, err := table(prometheus, query, row)
-			if err == nil && !slices.Equal(got, want) {
-				err = fmt.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-			}
-			return err
-		})
+		answersAs(t, prometheus, d.query(t, d.panel(t, panel).Targets[target].Expr), row, want...)
 	}
-	shows("Needs a person", 0, func(l map[string]string, _ string) string {
-		return strings.Join([]string{l["rank"], l["state"], l["place"], l["alert"]}, " ")
+	shows("Needs a person", 0, func(s sample) string {
+		return strings.Join([]string{s.Metric["rank"], s.Metric["state"], s.Metric["place"], s.Metric["alert"]}, " ")
 	},
 		"01 stalled stalled-repo/main lakefsimportstalled",
 		"03 overdue overdue-repo lakefsimportoverdue",
@@ -346,11 +339,11 @@ func TestDashboardNeedsAPerson(t *testing.T) {
 		"09 not polled misspelt-repo lakefsimportpollfailing",
 		"10 not_found stalled-repo/main lakefsimportnotfound",
 	)
-	shows("Failures by reason", 0, func(l map[string]string, value string) string { return l["reason"] + " " + value }, "source_not_found 200")
-	state := func(l map[string]string, value string) string { return l["state"] + " " + value }
+	shows("Failures by reason", 0, func(s sample) string { return s.Metric["reason"] + " " + s.value() }, "source_not_found 200")
+	state := func(s sample) string { return s.Metric["state"] + " " + s.value() }
 	shows("Imports by state", 2, state, "failed 201")
 	shows("Imports by state over time", 0, state, "canceled 0", "failed 201", "hung 1", "lost 0", "not_found 1", "running 1", "stalled 1", "succeeded 1", "unknown 2")
-	shows("lakeFS servers", 0, func(l map[string]string, value string) string { return value + " " + l["server"] }, "0 dead", "1 locked", "2 prod")
+	shows("lakeFS servers", 0, func(s sample) string { return s.value() + " " + s.Metric["server"] }, "0 dead", "1 locked", "2 prod")
 }
 
 // An empty list means that all is well, so it is not empty without an exporter.
@@ -358,33 +351,8 @@ func TestDashboardWithoutExporter(t *testing.T) {
 	need(t, "prometheus")
 	d := readDashboard(t)
 	prometheus := startPrometheus(t, "127.0.0.1:9", "127.0.0.1:9")
-	query := d.query(t, d.panel(t, "Needs a person").Targets[0].Expr)
-	eventually(t, "no exporter", func() error {
-		got, err := table(prometheus, query, func(l map[string]string, _ string) string { return l["state"] + " " + l["alert"] })
-		if err == nil && !slices.Equal(got, []string{"no exporter lakefsimportexporterdown"}) {
-			err = fmt.Errorf("got %q", got)
-		}
-		return err
-	})
-}
-
-// table returns the rows that a query is answered with, sorted.
-func table(prometheus *process, query string, row func(labels map[string]string, value string) string) ([]string, error) {
-	var answer struct {
-		Data struct {
-			Result []struct {
-				Metric map[string]string
-				Value  [2]any
-			}
-		}
-	}
-	err := get(prometheus.URL+"/api/v1/query?query="+url.QueryEscape(query), &answer)
-	var rows []string
-	for _, r := range answer.Data.Result {
-		rows = append(rows, row(r.Metric, fmt.Sprint(r.Value[1])))
-	}
-	slices.Sort(rows)
-	return rows, err
+	answersAs(t, prometheus, d.query(t, d.panel(t, "Needs a person").Targets[0].Expr),
+		func(s sample) string { return s.Metric["state"] + " " + s.Metric["alert"] }, "no exporter lakefsimportexporterdown")
 }
 
 // What to do is said for every alert in the list, and links to its section.

@@ -166,36 +166,30 @@ func (w *world) seen(metric string, ref lakefs.Ref) {
 	})
 }
 
-// hasData returns nil if an instant query is answered with data.
-func hasData(prometheus *process, query string) error {
-	_, err := instant(prometheus, query)
-	return err
-}
-
 var errNoData = errors.New("no data")
 
-// instant returns the values that an instant query is answered with, which
-// must be some.
-func instant(prometheus *process, query string) ([]string, error) {
-	var answer struct {
-		Data struct {
-			Result []struct {
-				Value     [2]any
-				Histogram []any
-			}
-		}
+// sample is one of those that an instant query is answered with.
+type sample struct {
+	Metric map[string]string
+	Value  [2]any
+}
+
+func (s sample) value() string { return fmt.Sprint(s.Value[1]) }
+
+// query returns the samples that an instant query is answered with, which must be some.
+func query(prometheus *process, expr string) ([]sample, error) {
+	var answer struct{ Data struct{ Result []sample } }
+	err := get(prometheus.URL+"/api/v1/query?query="+url.QueryEscape(expr), &answer)
+	if err == nil && len(answer.Data.Result) == 0 {
+		err = errNoData
 	}
-	if err := get(prometheus.URL+"/api/v1/query?query="+url.QueryEscape(query), &answer); err != nil {
-		return nil, err
-	}
-	var values []string
-	for _, r := range answer.Data.Result {
-		values = append(values, fmt.Sprint(r.Value[1]))
-	}
-	if len(values) == 0 {
-		return nil, errNoData
-	}
-	return values, nil
+	return answer.Data.Result, err
+}
+
+// hasData returns nil if an instant query is answered with data.
+func hasData(prometheus *process, expr string) error {
+	_, err := query(prometheus, expr)
+	return err
 }
 
 // An outage of lakeFS and a restart of the exporter take back nothing that people were

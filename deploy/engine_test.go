@@ -97,13 +97,7 @@ func (e *engine) pack(name, path string, programs, folders []string) {
 func (e *engine) build(tag, clone string, args ...string) {
 	e.t.Helper()
 	const base = "localhost/lakefs_import_exporter_test_golang"
-	env := func(key string) string {
-		out, err := exec.Command("go", "env", key).Output()
-		if err != nil {
-			e.t.Fatal(err)
-		}
-		return strings.TrimSpace(string(out))
-	}
+	env := func(key string) string { return strings.TrimSpace(run(e.t, "go", "env", key)) }
 	root := strings.TrimPrefix(env("GOROOT"), "/")
 	folders := []string{"etc/passwd", "etc/ssl/certs/ca-certificates.crt", "usr/share/git-core"}
 	for _, part := range []string{"bin", "pkg", "src", "go.env", "VERSION"} {

@@ -145,14 +145,11 @@ func (n *node) unshare(t *testing.T) {
 		return err
 	})
 	for _, line := range []string{
-		"ip link add nodetest0 type veth peer name node0 netns " + n.pid,
-		"ip address add " + nodeHost + "/30 dev nodetest0",
-		"ip link set nodetest0 up",
+		"link add nodetest0 type veth peer name node0 netns " + n.pid,
+		"address add " + nodeHost + "/30 dev nodetest0",
+		"link set nodetest0 up",
 	} {
-		args := strings.Fields(line)
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", line, err, out)
-		}
+		run(t, "ip", strings.Fields(line)...)
 	}
 	// The kubelet wants to set these, which is not for a guest to do.
 	script := `set -e
@@ -170,9 +167,7 @@ done
 	if out, err := n.command("sh", "-c", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if out, err := exec.Command("ip", "route", "add", podNetwork, "via", nodeIP).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	run(t, "ip", "route", "add", podNetwork, "via", nodeIP)
 }
 
 // command returns one that runs in the namespaces of the node.
@@ -316,9 +311,7 @@ func TestNode(t *testing.T) {
 	const image = "localhost/lakefs_import_exporter_test:latest"
 	e.build(image, clone(t))
 	dir := t.TempDir()
-	if out, err := exec.Command("cp", need(t, "busybox"), dir+"/busybox").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	run(t, "cp", need(t, "busybox"), dir+"/busybox")
 	write(t, dir+"/Dockerfile", "FROM scratch\nCOPY busybox /bin/busybox\nCOPY busybox /bin/wget\nCOPY busybox /bin/nc\nCOPY busybox /bin/sh\nENV PATH=/bin\nENTRYPOINT [\"busybox\", \"sleep\", \"1000000000\"]\n")
 	e.podman("build", "--quiet", "--tag=localhost/busybox:1", dir)
 

@@ -52,15 +52,12 @@ func TestReleaseIsReproducible(t *testing.T) {
 			t.Errorf("%s differs between two releases of the same commit", name)
 		}
 	}
-	verify := exec.CommandContext(t.Context(), "sha256sum", "--check", "--strict", "SHA256SUMS")
-	verify.Dir = here
-	if out, err := verify.CombinedOutput(); err != nil || strings.Count(string(out), ": OK\n") != len(files)-1 {
-		t.Errorf("sha256sum: %v\n%s", err, out)
+	if out := run(t, "env", "--chdir="+here, "sha256sum", "--check", "--strict", "SHA256SUMS"); strings.Count(out, ": OK\n") != len(files)-1 {
+		t.Errorf("sha256sum:\n%s", out)
 	}
 	for _, file := range []string{"config.example.yml", "SECURITY.md", "deploy/systemd/lakefs_import_exporter.service", "deploy/prometheus/rules/alerts.yml"} {
-		out, err := exec.CommandContext(t.Context(), "tar", "-xOzf", filepath.Join(there, archive), strings.TrimSuffix(archive, ".tar.gz")+"/"+file).Output()
-		if err != nil || string(out) != read(t, filepath.Join(there, "..", file)) {
-			t.Errorf("%s is not in the archive: %v", file, err)
+		if run(t, "tar", "-xOzf", filepath.Join(there, archive), strings.TrimSuffix(archive, ".tar.gz")+"/"+file) != read(t, filepath.Join(there, "..", file)) {
+			t.Errorf("%s in the archive is another", file)
 		}
 	}
 	var bill struct {
@@ -91,15 +88,12 @@ func TestReleaseIsReproducible(t *testing.T) {
 func TestReleaseOfChart(t *testing.T) {
 	need(t, "helm")
 	dir := clone(t)
-	cmd := exec.CommandContext(t.Context(), need(t, "make"), "--silent", "-C", dir, "chart", "VERSION=1.2.3", "IMAGE=ghcr.io/owner/name", "SOURCE_URL=https://github.com/owner/name", "HELM="+need(t, "helm"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	run(t, "make", "--silent", "-C", dir, "chart", "VERSION=1.2.3", "IMAGE=ghcr.io/owner/name", "SOURCE_URL=https://github.com/owner/name", "HELM="+need(t, "helm"))
 	packed := filepath.Join(dir, "dist", "lakefs-import-exporter-1.2.3.tgz")
 	if out, errs, err := helm(t, "lint", "--strict", packed); err != nil || errs != "" {
 		t.Errorf("helm lint: %v\n%s%s", err, out, errs)
 	}
-	out, errs, err := helm(t, "template", "test", packed, "--set=prometheusRule.enabled=true")
+	out, errs, err := helm(t, "template", "test", packed, "--set=prometheusRule.enabled=true,serviceMonitor.enabled=true")
 	if err != nil || errs != "" {
 		t.Fatalf("%v\n%s", err, errs)
 	}
@@ -108,8 +102,8 @@ func TestReleaseOfChart(t *testing.T) {
 	if image := pod.Spec.Containers[0].Image; image != "ghcr.io/owner/name:1.2.3" {
 		t.Errorf("the chart runs %s", image)
 	}
-	if len(r.rules[0].Spec.Groups) == 0 || r.configMaps["test-lakefs-import-exporter-dashboard"] == nil {
-		t.Error("the chart has no rules, or no dashboard")
+	if len(r.rules[0].Spec.Groups) == 0 || len(r.serviceMonitors) != 1 || r.configMaps["test-lakefs-import-exporter-dashboard"] == nil {
+		t.Error("the chart has no rules, no ServiceMonitor or no dashboard, where somebody insists on them")
 	}
 	shown, _, err := helm(t, "show", "chart", packed)
 	for _, want := range []string{`image: "ghcr.io/owner/name:1.2.3"`, "home: https://github.com/owner/name", "artifacthub.io/changes", "artifacthub.io/links", "kubeVersion", "icon: data:image/svg+xml;base64,"} {
@@ -122,22 +116,12 @@ func TestReleaseOfChart(t *testing.T) {
 // The module can be given a path by which "go install" finds it.
 func TestModulePath(t *testing.T) {
 	dir := clone(t)
-	for _, args := range [][]string{{"make", "--silent", "module", "MODULE=example.com/owner/lakefs_import_exporter"}, {"go", "vet", "."}, {"go", "list", "-m"}} {
-		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-		cmd.Dir = dir
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", cmd, err, out)
-		}
-		if args[1] == "list" && string(out) != "example.com/owner/lakefs_import_exporter\n" {
-			t.Errorf("the module is %s", out)
-		}
+	run(t, "make", "--silent", "-C", dir, "module", "MODULE=example.com/owner/lakefs_import_exporter")
+	if out := run(t, "go", "-C", dir, "list", "-m"); out != "example.com/owner/lakefs_import_exporter\n" {
+		t.Errorf("the module is %s", out)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "vet", "./...")
-	cmd.Dir = filepath.Join(dir, "deploy")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%s: %v\n%s", cmd, err, out)
-	}
+	run(t, "go", "-C", dir, "vet", ".")
+	run(t, "go", "-C", filepath.Join(dir, "deploy"), "vet", "./...")
 }
 
 // The Debian package in a Debian with systemd: it is installed, runs, is upgraded, and
@@ -245,19 +229,10 @@ func TestReleaseOfChanges(t *testing.T) {
 
 // What is released says what it is.
 func TestVersion(t *testing.T) {
-	need(t, "make")
 	dir := clone(t)
-	output := func(name string, args ...string) string {
-		t.Helper()
-		out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
-	output("make", "-C", dir, "build")
-	built, revision := filepath.Join(dir, program), output("git", "-C", dir, "rev-parse", "HEAD")
-	if out, want := output(built, "--version"), "revision: "+revision; !strings.Contains(out, want) {
+	run(t, "make", "-C", dir, "build")
+	built, revision := filepath.Join(dir, program), strings.TrimSpace(run(t, "git", "-C", dir, "rev-parse", "HEAD"))
+	if out, want := run(t, built, "--version"), "revision: "+revision; !strings.Contains(out, want) {
 		t.Errorf("--version does not say %q:\n%s", want, out)
 	}
 	exporter := start(t, built, "--demo", "--web.listen-address=127.0.0.1:0")

@@ -13,18 +13,25 @@ import (
 )
 
 // answers waits until a query is answered with these values, in any order.
-func answers(t *testing.T, prometheus *process, query string, want ...string) {
+func answers(t *testing.T, prometheus *process, expr string, want ...string) {
 	t.Helper()
-	eventually(t, query, func() error {
-		got, err := instant(prometheus, query)
-		if err != nil {
-			return err
+	answersAs(t, prometheus, expr, sample.value, want...)
+}
+
+// answersAs is answers with more of each sample than its value.
+func answersAs(t *testing.T, prometheus *process, expr string, row func(sample) string, want ...string) {
+	t.Helper()
+	eventually(t, expr, func() error {
+		samples, err := query(prometheus, expr)
+		var got []string
+		for _, s := range samples {
+			got = append(got, row(s))
 		}
 		slices.Sort(got)
-		if !slices.Equal(got, want) {
-			return fmt.Errorf("got %q, want %q", got, want)
+		if err == nil && !slices.Equal(got, want) {
+			err = fmt.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
-		return nil
+		return err
 	})
 }
 
