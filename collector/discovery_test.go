@@ -21,7 +21,10 @@ type database struct {
 }
 
 func (d *database) Run(ctx context.Context, refreshed func([]collector.Import, int, error)) {
-	d.refreshed <- refreshed
+	select {
+	case d.refreshed <- refreshed:
+	case <-ctx.Done():
+	}
 	<-ctx.Done()
 }
 
@@ -111,37 +114,6 @@ func TestDiscoveryFails(t *testing.T) {
 	}
 }
 
-// Config, files and API take precedence over discovery, and take over what was
-// seen; when they let go, discovery goes on.
-func TestDiscoveryGivesWay(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
-	refresh, _ := w.discover(&database{})
-	ref := w.lakeFS.Start(repo, branch, import50k)
-	refresh(ref)
-	first := w.after(15 * time.Second).Imports[0]
-
-	imp := newImport(ref)
-	if created, err := w.collector.Register(t.Context(), imp); err != nil || created {
-		t.Errorf("registering a discovered import: created %v, %v", created, err)
-	}
-	v := w.watched(imp.Key)
-	if v.Origin != collector.FromAPI || v.Branch != branch || v.StatusAt != first.StatusAt {
-		t.Errorf("registered: %+v, origin %s, last status %s", v.Import, v.Origin, v.StatusAt)
-	}
-	if err := w.collector.Unregister(t.Context(), imp.Key); err != nil {
-		t.Fatal(err)
-	}
-	v = w.watched(imp.Key)
-	if v.Origin != collector.FromDiscovery || v.Branch != lakefs.UnknownBranch || v.StatusAt != first.StatusAt {
-		t.Errorf("unregistered: %+v, origin %s, last status %s", v.Import, v.Origin, v.StatusAt)
-	}
-	var conflict collector.ConflictError
-	if err := w.collector.Unregister(t.Context(), imp.Key); !errors.As(err, &conflict) {
-		t.Errorf("unregistering a discovered import: %v", err)
-	}
-}
-
 // A reload brings new rules at once, and drops a server's imports when it has no
 // discovery any more; it does not drop those of another server.
 func TestDiscoveryReload(t *testing.T) {
@@ -175,29 +147,24 @@ func TestDiscoveryBacklog(t *testing.T) {
 	running := w.watchNew(lakefstest.Script{Objects: 1 << 40, Rate: 1})
 	refresh, _ := w.discover(&database{})
 	refresh(rows...)
-	var asked []string
-	polled := make(chan string, 100)
-	w.lakeFS.Inject(observe(polled), lakefstest.Fault{})
+	g := w.hold(lakefstest.Statuses)
+	g.release()
 	w.after(15 * time.Second)
-	for range len(rows) + 1 {
-		asked = append(asked, <-polled)
-	}
+	asked := g.await(len(rows) + 1)
 	if at := slices.Index(asked, running.ID); at > 1 {
 		t.Errorf("the running import was polled as number %d", at+1)
 	}
-	asked = slices.DeleteFunc(asked, func(id string) bool { return id == running.ID })
+	newestFirst := make([]string, len(rows))
 	for i, ref := range rows {
-		if asked[i] != ref.ID {
-			t.Errorf("poll %d is not of the import that is %d h old", i+1, i)
-		}
+		newestFirst[i] = ref.ID
 	}
+	equal(t, "backlog", newestFirst, slices.DeleteFunc(asked, func(id string) bool { return id == running.ID }))
 }
 
 // An unfinished import outlives a restart, although the database cannot be asked
 // or has no row of it any more.
 func TestDiscoveryAfterRestart(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	refresh, _ := w.discover(&database{})
 	ref := w.lakeFS.Start("runs", branch, lakefstest.Script{Objects: 1 << 40, Rate: 1})
 	refresh(ref)
@@ -206,7 +173,7 @@ func TestDiscoveryAfterRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.lakeFS.Forget(ref)
-	w.start(store.option)
+	w.start()
 	equal(t, "before the first refresh", map[string]collector.State{"runs": collector.Running}, states(w.collector.Snapshot()))
 	refresh, _ = w.discover(&database{})
 	refresh()

@@ -101,7 +101,6 @@ func (g *gauge[View]) gather(views []View, labels func(*View) []seriesLabel) *dt
 		if g.labels != nil {
 			pairs = append(pairs, g.labels(v)...)
 		}
-		sortLabels(pairs)
 		m := &dto.Metric{Gauge: &dto.Gauge{Value: &value}, Label: make([]*dto.LabelPair, len(pairs))}
 		for j := range pairs {
 			m.Label[j] = &dto.LabelPair{Name: &pairs[j].name, Value: &pairs[j].value}
@@ -125,16 +124,12 @@ func countFamilies(name, help string, views []countView) []Family {
 // seriesLabel is a label of a series.
 type seriesLabel struct{ name, value string }
 
-func sortLabels(labels []seriesLabel) {
-	slices.SortFunc(labels, func(a, b seriesLabel) int { return strings.Compare(a.name, b.name) })
-}
-
 // userLabels returns fixed labels and a user's, by name.
 func userLabels(user map[string]string, fixed ...seriesLabel) []seriesLabel {
 	for name, value := range user {
 		fixed = append(fixed, seriesLabel{name, value})
 	}
-	sortLabels(fixed)
+	slices.SortFunc(fixed, func(a, b seriesLabel) int { return strings.Compare(a.name, b.name) })
 	return fixed
 }
 

@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lakefs_import_exporter/collector"
@@ -41,9 +40,6 @@ func newFakeStore() *fakeStore {
 		observations: map[collector.Key]collector.Observation{},
 	}
 }
-
-// option lets a collector remember in s.
-func (s *fakeStore) option(o *collector.Options) { o.Store = s }
 
 func (s *fakeStore) set(fail error, block chan struct{}) {
 	s.mu.Lock()
@@ -106,9 +102,12 @@ func (s *fakeStore) size() (registrations, observations int) {
 }
 
 // save saves, and returns of which imports something was stored.
-func (w *world) save(s *fakeStore) (ids []string) {
+func (w *world) save() (ids []string) {
+	for len(w.store.updates) > 0 {
+		<-w.store.updates // of registrations
+	}
 	w.collector.Save()
-	for _, o := range (<-s.updates).PutObservations {
+	for _, o := range (<-w.store.updates).PutObservations {
 		ids = append(ids, o.ID)
 	}
 	return ids
@@ -123,44 +122,30 @@ func (w *world) register(imp collector.Import) collector.Key {
 	return imp.Key
 }
 
+func (w *world) unregister(key collector.Key) {
+	w.t.Helper()
+	if err := w.collector.Unregister(context.Background(), key); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // restart stops the exporter and starts it again.
-func (w *world) restart(s *fakeStore) {
+func (w *world) restart() {
 	w.t.Helper()
 	if err := w.close(); err != nil {
 		w.t.Error(err)
 	}
-	w.start(s.option)
-}
-
-func TestFinishedImportOutlivesACrash(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
-	ref := w.watchNew(import50k)
-	w.advance(5 * time.Minute)
-	w.scrape()
-	before := w.after(time.Second).Imports[0]
-	equal(t, "stored", []string{ref.ID}, w.save(store))
-	w.lakeFS.Forget(ref)
-	w.lakeFS.ResetStats()
-	w.start(store.option) // and nobody closed the one before
-	after := w.scrape().Imports[0]
-	if after.State != collector.Succeeded || after.CommitID != before.CommitID || !after.PollSuccess() {
-		t.Errorf("got %s, commit %q, %+v", after.State, after.CommitID, after.Poll)
-	}
-	if got := w.lakeFS.Stats().StatusRequests; got != 0 {
-		t.Errorf("%d polls of a finished import", got)
-	}
+	w.start()
 }
 
 func TestUnfinishedImportsAreStoredOnceAMinute(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	running := w.watch(w.lakeFS.Start("running", branch, lakefstest.Script{Objects: 1e9, Rate: 100}))
 	stored := 0
 	for range 9 { // two minutes; one import finishes each time
 		finished := w.watch(w.lakeFS.Start("finished", branch, ending(lakefstest.Failure, time.Second)))
 		w.after(15 * time.Second)
-		ids := w.save(store)
+		ids := w.save()
 		if slices.Contains(ids, running.ID) {
 			stored++
 		}
@@ -173,19 +158,18 @@ func TestUnfinishedImportsAreStoredOnceAMinute(t *testing.T) {
 	}
 	// A restart does not restart the clocks of stalls and progress.
 	before := w.watched(running)
-	w.restart(store)
+	w.restart()
 	equal(t, "what is known", before.Observation, w.watched(running).Observation)
 }
 
 func TestRegister(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
-	inConfig := w.watch(lakefs.Ref{Repository: repo, Branch: branch, ID: "in-config"})
+	w := newWorldWith(t, newFakeStore(), func(o *collector.Options) { o.MaxRegistered = 3 })
 	imp := func(server, id string) collector.Import {
 		i := newImport(lakefs.Ref{Repository: repo, Branch: branch, ID: id})
 		i.Server = server
 		return i
 	}
+	w.watch(lakefs.Ref{Repository: repo, Branch: branch, ID: "in-config"})
 	for _, tc := range []struct {
 		name     string
 		imp      collector.Import
@@ -200,60 +184,24 @@ func TestRegister(t *testing.T) {
 		{name: "one too many", imp: imp("prod", "c"), conflict: true},
 		{name: "known at the limit", imp: imp("prod", "b")},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			created, err := w.collector.Register(context.Background(), tc.imp)
-			var conflict collector.ConflictError
-			if errors.As(err, &conflict) != tc.conflict {
-				t.Errorf("got error %v", err)
-			}
-			if created != tc.created {
-				t.Errorf("created is %v", created)
-			}
-		})
+		created, err := w.collector.Register(t.Context(), tc.imp)
+		var conflict collector.ConflictError
+		if created != tc.created || errors.As(err, &conflict) != tc.conflict {
+			t.Errorf("%s: created %v, %v", tc.name, created, err)
+		}
 	}
-	if registrations, _ := store.size(); registrations != 3 {
-		t.Errorf("%d are stored, want 3", registrations)
-	}
-
 	changed := imp("prod", "a")
 	changed.Branch, changed.ExpectedObjects = "dev", 7
 	w.register(changed)
 	changed.Branch = lakefs.UnknownBranch
 	w.register(changed)
-	if v := w.watched(changed.Key); v.ExpectedObjects != 7 || v.Branch != "dev" {
-		t.Errorf("after a change: branch %s, %d objects", v.Branch, v.ExpectedObjects)
-	}
-	err := w.collector.Unregister(context.Background(), inConfig)
-	var conflict collector.ConflictError
-	if !errors.As(err, &conflict) {
-		t.Errorf("unregistering the config's: %v", err)
-	}
-	for range 2 {
-		if err := w.collector.Unregister(context.Background(), changed.Key); err != nil {
-			t.Error(err)
-		}
-	}
-	if _, ok := w.collector.Watched(changed.Key); ok {
-		t.Error("still watched")
-	}
-	w.restart(store)
-	everyImport(t, w.collector.Snapshot(), "b and the config's", func(v *collector.ImportView) bool { return v.ID == "b" || v.ID == "in-config" })
-}
-
-// An import that is registered right after it was probed needs no request.
-func TestRegisterAfterProbe(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
-	imp := newImport(w.lakeFS.Start(repo, branch, import50k))
-	w.advance(30 * time.Second)
-	w.probe(imp.Key)
-	w.register(imp)
-	if v := w.get(imp.Key); !v.PollSuccess() || v.IngestedObjects != 15_000 {
-		t.Errorf("got %+v", v.Poll)
-	}
-	if got := w.lakeFS.Stats().StatusRequests; got != 1 {
-		t.Errorf("%d requests", got)
-	}
+	w.unregister(imp("prod", "b").Key)
+	w.restart()
+	w.cfg.Imports = nil
+	w.collector.Apply(w.cfg)
+	everyImport(t, w.collector.Snapshot(), "what is registered", func(v *collector.ImportView) bool {
+		return v.ID == "a" && v.ExpectedObjects == 7 && v.Branch == "dev" || v.ID == "in-config"
+	})
 }
 
 func TestWithoutStore(t *testing.T) {
@@ -263,10 +211,6 @@ func TestWithoutStore(t *testing.T) {
 	}
 	if err := w.collector.Unregister(context.Background(), keyOf(unknownRef)); err == nil {
 		t.Error("unregistered")
-	}
-	w.collector.Save()
-	if err := w.close(); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -286,8 +230,7 @@ func TestRetention(t *testing.T) {
 		}, leaves: 7*24*time.Hour + time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			store := newFakeStore()
-			w := newWorld(t, store.option)
+			w := newWorldWith(t, newFakeStore())
 			w.lakeFS.AddRepository(repo)
 			ref := unknownRef
 			if tc.script != nil {
@@ -302,18 +245,18 @@ func TestRetention(t *testing.T) {
 				tc.later(w, ref)
 				w.scrape()
 			}
-			w.restart(store)
+			w.restart()
 			w.advance(registered.Add(tc.leaves - time.Millisecond).Sub(w.clock.Now()))
 			w.scrape()
-			w.restart(store)
+			w.restart()
 			w.watched(key)
 			w.advance(time.Millisecond)
 			w.scrape()
-			w.restart(store)
+			w.restart()
 			if _, ok := w.collector.Watched(key); ok {
 				t.Error("still watched")
 			}
-			if registrations, observations := store.size(); registrations+observations > 0 {
+			if registrations, observations := w.store.size(); registrations+observations > 0 {
 				t.Errorf("still stored: %d registrations, %d observations", registrations, observations)
 			}
 			if !strings.Contains(strings.Join(w.log.important(), "\n"), "import_id="+ref.ID) {
@@ -325,18 +268,17 @@ func TestRetention(t *testing.T) {
 
 // A clock that is wrong at the start removes nothing that was registered.
 func TestWrongClockAtTheStart(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	key := w.register(newImport(w.lakeFS.Start(repo, branch, import50k)))
 	w.after(5 * time.Minute)
 	w.after(time.Second)
-	w.restart(store)
+	w.restart()
 	w.clock.Advance(8 * 24 * time.Hour)
-	w.restart(store)
+	w.restart()
 	w.scrape()
-	w.restart(store)
+	w.restart()
 	w.clock.Advance(-8 * 24 * time.Hour)
-	w.restart(store)
+	w.restart()
 	if v := w.watched(key); v.State != collector.Succeeded {
 		t.Errorf("got %s", v.State)
 	}
@@ -344,9 +286,7 @@ func TestWrongClockAtTheStart(t *testing.T) {
 
 // Labels are on each of an import's series: all of them together are bounded.
 func TestLabelsOfRegisteredImportsAreBounded(t *testing.T) {
-	store := newFakeStore()
-	many := func(o *collector.Options) { o.MaxRegistered = 10_000 }
-	w := newWorld(t, store.option, many)
+	w := newWorldWith(t, newFakeStore())
 	labeled := func(id string, bytes int) collector.Import {
 		return newImport(lakefs.Ref{Repository: repo, Branch: branch, ID: id}, func(i *collector.Import) {
 			i.Labels = map[string]string{"team": strings.Repeat("x", bytes-len("team"))}
@@ -364,24 +304,18 @@ func TestLabelsOfRegisteredImportsAreBounded(t *testing.T) {
 	}
 	refused(labeled("256", 4<<10))
 	refused(labeled("0", 4<<10+1))
-	if err := w.close(); err != nil {
-		t.Fatal(err)
-	}
-	w.start(store.option, many)
+	w.restart()
 	w.register(labeled("0", 4<<10)) // as before
 	w.register(labeled("1", 2<<10))
 	w.register(labeled("256", 1<<10))
 	refused(labeled("257", 1<<10+1))
-	if err := w.collector.Unregister(t.Context(), keyOf(lakefs.Ref{Repository: repo, ID: "2"})); err != nil {
-		t.Fatal(err)
-	}
+	w.unregister(keyOf(lakefs.Ref{Repository: repo, ID: "2"}))
 	w.register(labeled("257", 4<<10))
 }
 
 // What leaves the config is remembered for the retention, and then no longer.
 func TestDepartedImports(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	ref := w.lakeFS.Start(repo, branch, lakefstest.Script{})
 	key := w.watch(ref)
 	with, without := w.cfg, w.cfg
@@ -391,25 +325,25 @@ func TestDepartedImports(t *testing.T) {
 		w.collector.Apply(cfg)
 	}
 	w.advance(time.Minute)
-	store.set(errDisk, nil)
+	w.store.set(errDisk, nil)
 	w.scrape()
 	w.after(time.Second)
-	w.save(store) // in vain
+	w.save() // in vain
 	w.lakeFS.Forget(ref)
 	apply(without)
 	if got := w.collector.Snapshot().Imports; len(got) > 0 {
 		t.Errorf("still watched: %+v", got)
 	}
-	store.set(nil, nil)
-	w.restart(store)
+	w.store.set(nil, nil)
+	w.restart()
 	apply(with)
 	if v := w.watched(key); v.State != collector.Succeeded {
 		t.Errorf("after a restart: %s", v.State)
 	}
 	apply(without)
 	w.after(24 * time.Hour)
-	w.restart(store)
-	if _, observations := store.size(); observations != 0 {
+	w.restart()
+	if _, observations := w.store.size(); observations != 0 {
 		t.Error("a day later it is still stored")
 	}
 	apply(with)
@@ -420,18 +354,16 @@ func TestDepartedImports(t *testing.T) {
 
 // A full disk costs durability, and nothing else.
 func TestStorageFails(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	key := w.register(newImport(w.lakeFS.Start(repo, branch, import50k)))
-	<-store.updates
-	store.set(errDisk, nil)
+	w.store.set(errDisk, nil)
 	w.advance(5 * time.Minute)
 	for range 3 {
 		w.advance(2 * time.Minute)
 		if v := w.scrape().Imports[0]; v.State != collector.Succeeded {
 			t.Errorf("got %s", v.State)
 		}
-		w.save(store)
+		w.save()
 	}
 	if got := w.collector.Snapshot().Storage; got == nil || !got.Since.Equal(w.clock.Now().Add(-4*time.Minute)) || !strings.Contains(got.Error, errDisk.Error()) {
 		t.Errorf("while writes fail: %+v", got)
@@ -447,47 +379,36 @@ func TestStorageFails(t *testing.T) {
 		t.Errorf("unregistering: %v", err)
 	}
 	w.watched(key)
-	store.set(nil, nil)
+	w.store.set(nil, nil)
 	w.after(time.Minute)
-	if err := w.close(); err != nil {
-		t.Error(err)
-	}
-	if got := w.collector.Snapshot().Storage; got != nil {
-		t.Errorf("after the disk has room again: %+v", got)
-	}
-	if got := store.observed(key).Outcome; got != lakefs.Succeeded {
+	w.save()
+	if got := w.store.observed(key).Outcome; got != lakefs.Succeeded {
 		t.Error("not stored when there was room again")
 	}
-	equal(t, "errors", map[string]float64{"": 5}, w.counts("lakefs_import_exporter_storage_errors_total", ""))
-	equal(t, "log", []string{"error", "info"}, w.logged("Writing to the storage"))
-}
-
-// That the disk has room again is seen although there is nothing to store.
-func TestStorageHeals(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
-	store.set(errDisk, nil)
-	if _, err := w.collector.Register(t.Context(), newImport(unknownRef)); err == nil || w.collector.Snapshot().Storage == nil {
-		t.Errorf("on a full disk: %v, %+v", err, w.collector.Snapshot().Storage)
+	// That there is room is seen although there is nothing to store.
+	w.store.set(errDisk, nil)
+	if err := w.collector.Unregister(context.Background(), key); !errors.Is(err, errDisk) {
+		t.Errorf("unregistering: %v", err)
 	}
-	store.set(nil, nil)
+	w.store.set(nil, nil)
 	if err := w.close(); err != nil || w.collector.Snapshot().Storage != nil {
-		t.Errorf("with room: %v, %+v", err, w.collector.Snapshot().Storage)
+		t.Errorf("after the disk has room again: %v, %+v", err, w.collector.Snapshot().Storage)
 	}
+	equal(t, "errors", map[string]float64{"": 6}, w.counts("lakefs_import_exporter_storage_errors_total", ""))
+	equal(t, "log", []string{"error", "info", "error", "info"}, w.logged("Writing to the storage"))
 }
 
 // A disk that does not answer delays nobody, and memory and disk agree when it
 // does.
 func TestStorageBlocks(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	ref := w.lakeFS.Start(repo, branch, import50k)
 	key := w.watch(ref)
 	w.advance(5 * time.Minute)
 	blocked := make(chan struct{})
-	store.set(nil, blocked)
+	w.store.set(nil, blocked)
 	w.scrape()
-	w.save(store)
+	w.save()
 	for range 3 {
 		w.advance(time.Second)
 		if v := w.scrape().Imports[0]; v.State != collector.Succeeded {
@@ -510,9 +431,9 @@ func TestStorageBlocks(t *testing.T) {
 	// What comes after is done after what was begun before.
 	w.register(late)
 	w.watched(late.Key)
-	w.restart(store)
+	w.restart()
 	w.watched(late.Key)
-	if got := store.observed(key); !got.Confirmed {
+	if got := w.store.observed(key); !got.Confirmed {
 		t.Errorf("stored: %+v", got)
 	}
 }
@@ -522,12 +443,7 @@ func TestCloseWithHangingStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFakeStore()
 		block := make(chan struct{})
-		c, err := collector.New(collector.Options{
-			Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(), Store: store, MaxRegistered: 1,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := newCollector(t, func(o *collector.Options) { o.Store, o.MaxRegistered = store, 1 })
 		client, err := lakefs.NewClient(lakefs.ClientConfig{EndpointURL: "http://localhost"})
 		if err != nil {
 			t.Fatal(err)
@@ -550,13 +466,12 @@ func TestCloseWithHangingStore(t *testing.T) {
 func TestLoad(t *testing.T) {
 	store := newFakeStore()
 	store.fail = errDisk
-	opts := collector.Options{Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry(), Store: store}
-	if _, err := collector.New(opts); !errors.Is(err, errDisk) {
+	if _, err := collector.New(collector.Options{Now: time.Now, Registerer: prometheus.NewRegistry(), Store: store}); !errors.Is(err, errDisk) {
 		t.Errorf("got %v", err)
 	}
 	// What cannot be used is skipped, and said.
 	store.fail, store.skipped = nil, []error{errors.New(`import a: label "state": the name is reserved`)}
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, store)
 	if log := w.log.important(); len(log) != 1 || !strings.Contains(log[0], "import a: label") {
 		t.Errorf("log: %q", log)
 	}
@@ -564,15 +479,14 @@ func TestLoad(t *testing.T) {
 
 // An import is counted when its end is stored, and once only.
 func TestCountedOnceAcrossRestarts(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	early := w.watch(w.lakeFS.Start("early", branch, import50k))
 	late := w.watch(w.lakeFS.Start("late", branch, ending(lakefstest.Failure, time.Hour)))
 	w.after(5 * time.Minute)
 	w.after(time.Second)
 	equal(t, "counted before it is stored", map[string]float64{}, w.finished())
 	registry := w.registry
-	w.restart(store)
+	w.restart()
 	restarted := w.registry
 	w.registry = registry
 	equal(t, "counted", map[string]float64{"succeeded": 1}, w.finished())
@@ -586,7 +500,7 @@ func TestCountedOnceAcrossRestarts(t *testing.T) {
 	}
 	w.watch(w.lakeFS.Start("unknown", branch, lakefstest.Script{}))
 	w.advance(2 * time.Hour)
-	w.start(store.option)
+	w.start()
 	w.scrape()
 	w.after(time.Second)
 	if err := w.close(); err != nil {
@@ -594,7 +508,7 @@ func TestCountedOnceAcrossRestarts(t *testing.T) {
 	}
 	equal(t, "counted after the restart", map[string]float64{"failed": 1}, w.finished())
 	for _, key := range []collector.Key{early, late} {
-		if !store.observed(key).Counted {
+		if !w.store.observed(key).Counted {
 			t.Errorf("%v: not stored as counted", key)
 		}
 	}
@@ -603,8 +517,7 @@ func TestCountedOnceAcrossRestarts(t *testing.T) {
 // An import that is unregistered after it was counted and registered again is
 // not counted again.
 func TestCountedOnceAcrossRegistrations(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	imp := newImport(w.lakeFS.Start(repo, branch, import50k))
 	for range 2 {
 		if _, err := w.collector.Register(t.Context(), imp); err != nil {
@@ -612,9 +525,7 @@ func TestCountedOnceAcrossRegistrations(t *testing.T) {
 		}
 		w.after(5 * time.Minute)
 		w.after(time.Second)
-		if err := w.collector.Unregister(t.Context(), imp.Key); err != nil {
-			t.Fatal(err)
-		}
+		w.unregister(imp.Key)
 	}
 	if err := w.close(); err != nil {
 		t.Fatal(err)
@@ -625,8 +536,7 @@ func TestCountedOnceAcrossRegistrations(t *testing.T) {
 // The log tells what becomes of imports, in a line each, but of discovered ones
 // in one for all.
 func TestLogOfImports(t *testing.T) {
-	store := newFakeStore()
-	w := newWorld(t, store.option)
+	w := newWorldWith(t, newFakeStore())
 	refresh, _ := w.discover(&database{})
 	found := []lakefs.Ref{w.lakeFS.Start("aaa", branch, ending(lakefstest.Failure, time.Minute)), w.lakeFS.Start("bbb", branch, import50k)}
 	refresh(found...)
@@ -634,15 +544,11 @@ func TestLogOfImports(t *testing.T) {
 	ref := w.lakeFS.Start(repo, branch, import50k)
 	key := w.register(newImport(ref))
 	w.register(newImport(ref))
-	<-store.updates
-	<-store.updates
 	w.scrape()
 	w.after(5 * time.Minute)
 	w.after(time.Second)
-	w.save(store)
-	if err := w.collector.Unregister(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
+	w.save()
+	w.unregister(key)
 	log := strings.NewReplacer(found[0].ID, "A", found[1].ID, "B", ref.ID, "C").Replace(strings.Join(w.log.important(), "\n"))
 	equal(t, "log", `level=info server=prod msg="Discovered imports" new=2 all=2
 level=info server=prod repository=my-repo import_id=C msg="Registered import" branch=main

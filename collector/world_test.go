@@ -3,10 +3,10 @@ package collector_test
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -57,6 +57,7 @@ type world struct {
 	lakeFS        *lakefstest.Server
 	collector     *collector.Collector
 	close         func() error // closes the collector, once
+	store         *fakeStore   // nil for none
 	registry      *prometheus.Registry
 	log           *logBuffer
 	cfg           collector.Config
@@ -66,8 +67,14 @@ type world struct {
 
 func newWorld(t *testing.T, change ...func(*collector.Options)) *world {
 	t.Helper()
+	return newWorldWith(t, nil, change...)
+}
+
+// newWorldWith is newWorld with a store, or nil for none.
+func newWorldWith(t *testing.T, store *fakeStore, change ...func(*collector.Options)) *world {
+	t.Helper()
 	now := time.Date(2026, 11, 22, 10, 50, 27, 374205733, time.UTC)
-	w := &world{t: t, clock: lakefstest.NewClock(now), theirs: lakefstest.NewClock(now), log: &logBuffer{}}
+	w := &world{t: t, store: store, clock: lakefstest.NewClock(now), theirs: lakefstest.NewClock(now), log: &logBuffer{}}
 	var err error
 	if w.lakeFS, err = lakefstest.New(lakefstest.Options{Clock: w.theirs.Now}); err != nil {
 		t.Fatal(err)
@@ -84,7 +91,10 @@ func (w *world) start(change ...func(*collector.Options)) {
 	w.registry = prometheus.NewRegistry()
 	opts := collector.Options{
 		Now: w.Now, Logger: log.NewLogfmtLogger(w.log), Registerer: w.registry,
-		FinishedFor: 24 * time.Hour, Retention: 24 * time.Hour, MaxRegistered: 3,
+		FinishedFor: 24 * time.Hour, Retention: 24 * time.Hour, MaxRegistered: 1000,
+	}
+	if w.store != nil {
+		opts.Store = w.store
 	}
 	for _, f := range change {
 		f(&opts)
@@ -97,6 +107,21 @@ func (w *world) start(change ...func(*collector.Options)) {
 	w.t.Cleanup(func() { _ = closeOnce() })
 	w.collector, w.close = c, closeOnce
 	c.Apply(w.cfg)
+}
+
+// newCollector returns a collector that goes by the real clock, or that of a
+// synctest bubble.
+func newCollector(t *testing.T, change ...func(*collector.Options)) *collector.Collector {
+	t.Helper()
+	opts := collector.Options{Now: time.Now, Logger: log.NewNopLogger(), Registerer: prometheus.NewRegistry()}
+	for _, f := range change {
+		f(&opts)
+	}
+	c, err := collector.New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // server returns the settings of a server that is this lakeFS.
@@ -350,9 +375,13 @@ func text(t *testing.T, s *collector.Snapshot) string {
 	t.Helper()
 	var b bytes.Buffer
 	w := bufio.NewWriter(&b)
+	var gathered []*dto.MetricFamily
 	for _, f := range s.Families() {
 		if err := f.WriteText(w); err != nil {
 			t.Fatal(err)
+		}
+		if g := f.Gather(); len(g.Metric) > 0 {
+			gathered = append(gathered, g)
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -363,39 +392,16 @@ func text(t *testing.T, s *collector.Snapshot) string {
 	if err != nil {
 		t.Fatalf("%v in:\n%s", err, b.String())
 	}
-	var families []*dto.MetricFamily
-	for _, f := range parsed {
-		families = append(families, f)
-	}
-	slices.SortFunc(families, func(a, b *dto.MetricFamily) int { return cmp.Compare(a.GetName(), b.GetName()) })
-	equal(t, "text and protobuf", canonical(t, gather(s)), canonical(t, families))
+	equal(t, "text and protobuf", canonical(t, gathered), canonical(t, slices.Collect(maps.Values(parsed))))
 	return b.String()
 }
 
-func gather(s *collector.Snapshot) []*dto.MetricFamily {
-	var families []*dto.MetricFamily
-	for _, f := range s.Families() {
-		if g := f.Gather(); len(g.Metric) > 0 {
-			families = append(families, g)
-		}
-	}
-	return families
-}
-
-func gatherer(families []*dto.MetricFamily) prometheus.Gatherer {
-	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
-}
-
-// canonical writes families with sorted labels and series, after the checks that
-// a registry makes: for duplicates, bad names and bad UTF-8.
+// canonical writes families in a registry's order, after its checks for
+// duplicates, bad names and bad UTF-8.
 func canonical(t *testing.T, families []*dto.MetricFamily) string {
 	t.Helper()
-	for _, f := range families {
-		for _, m := range f.Metric {
-			slices.SortFunc(m.Label, func(a, b *dto.LabelPair) int { return cmp.Compare(a.GetName(), b.GetName()) })
-		}
-	}
-	checked, err := prometheus.Gatherers{gatherer(families)}.Gather()
+	gatherer := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
+	checked, err := prometheus.Gatherers{gatherer}.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -466,15 +472,4 @@ func (l *logBuffer) important() []string {
 		}
 	}
 	return lines
-}
-
-// observe returns a match of nothing that tells which imports lakeFS is asked
-// for.
-func observe(polled chan<- string) lakefstest.Match {
-	return func(r *http.Request) bool {
-		if lakefstest.Statuses(r) {
-			polled <- r.URL.Query().Get("id")
-		}
-		return false
-	}
 }
