@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -100,22 +100,12 @@ func skip(t *testing.T, format string, args ...any) {
 	t.Skipf("SKIPPED: "+format, args...)
 }
 
-// output is what a process writes while others read it.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
+// output is the file that a process writes to while others read it.
+type output string
 
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
+func (o output) String() string {
+	text, _ := os.ReadFile(string(o))
+	return string(text)
 }
 
 // eventually waits until condition is true.
@@ -158,13 +148,19 @@ func start(t *testing.T, dir string, env []string, args ...string) *exporter {
 // launch is start without a flag that says where to listen.
 func launch(t *testing.T, dir string, env []string, args ...string) *exporter {
 	t.Helper()
-	e := &exporter{t: t, cmd: command(t, dir, env, args...), exited: make(chan struct{})}
+	logs := t.TempDir()
+	e := &exporter{
+		t: t, cmd: command(t, dir, env, args...), exited: make(chan struct{}),
+		stdout: output(filepath.Join(logs, "stdout")), stderr: output(filepath.Join(logs, "stderr")),
+	}
 	e.client = &http.Client{
 		Transport:     &http.Transport{DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	e.cmd.Stdout, e.cmd.Stderr = &e.stdout, &e.stderr
-	if err := e.cmd.Start(); err != nil {
+	stdout, stdoutErr := os.Create(string(e.stdout))
+	stderr, stderrErr := os.Create(string(e.stderr))
+	e.cmd.Stdout, e.cmd.Stderr = stdout, stderr
+	if err := errors.Join(stdoutErr, stderrErr, e.cmd.Start(), stdout.Close(), stderr.Close()); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -178,8 +174,8 @@ func launch(t *testing.T, dir string, env []string, args ...string) *exporter {
 			t.Error("the race detector found a data race")
 		}
 		if t.Failed() {
-			stdout, stderr := e.stdout.String(), e.stderr.String()
-			t.Logf("%s\nstdout:\n%s\nend of stderr:\n%s", e.cmd, stdout, stderr[max(0, len(stderr)-10_000):])
+			stderr := e.stderr.String()
+			t.Logf("%s\nstdout:\n%s\nend of stderr:\n%s", e.cmd, e.stdout, stderr[max(0, len(stderr)-10_000):])
 		}
 	})
 	return e
@@ -253,12 +249,7 @@ func (e *exporter) stop() {
 // send sends a request and returns the answer with its body.
 func (e *exporter) send(method, path string, change ...func(*http.Request)) (*http.Response, string) {
 	e.t.Helper()
-	return e.sendContext(e.t.Context(), method, path, change...)
-}
-
-func (e *exporter) sendContext(ctx context.Context, method, path string, change ...func(*http.Request)) (*http.Response, string) {
-	e.t.Helper()
-	req, err := http.NewRequestWithContext(ctx, method, e.url+path, nil)
+	req, err := http.NewRequestWithContext(e.t.Context(), method, e.url+path, nil)
 	if err != nil {
 		e.t.Fatal(err)
 	}

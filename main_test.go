@@ -219,44 +219,6 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// Import files come, break and go without a reload. They are looked at beside the
-// scrapes.
-func TestImportFiles(t *testing.T) {
-	t.Parallel()
-	server := newLakeFS(t, lakefstest.Options{})
-	ref := server.Start("my-repo", "main", import1k)
-	e, dir := watching(t, server, nil)
-	const fileError = `lakefs_import_exporter_import_file_error{file="imports/a.yml"}`
-	path := filepath.Join(dir, "imports", "a.yml")
-	for _, step := range []struct {
-		name    string
-		change  func() error
-		watched float64
-		failed  any // value of fileError; nil if there must be none
-	}{
-		{"no file", func() error { return nil }, 0, nil},
-		{"a file", func() error { write(t, dir, "imports/a.yml", importYAML("prod", ref)); return nil }, 1, 0.},
-		{"a broken file", func() error { write(t, dir, "imports/a.yml", importYAML("nosuch", ref)); return nil }, 1, 1.},
-		{"no file again", func() error { return os.Remove(path) }, 0, nil},
-		{"a FIFO", func() error { return syscall.Mkfifo(path, 0o600) }, 0, 1.},
-		{"an empty list", func() error { write(t, dir, "imports/a.yml", "[]\n"); return nil }, 0, 0.},
-	} {
-		if err := step.change(); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, step.name, func() bool {
-			got := e.scrape()
-			failed, known := got[fileError]
-			_, watched := got[of("poll_success", "prod", ref)]
-			return known == (step.failed != nil) && (!known || failed == step.failed) &&
-				watched == (step.watched == 1) && got[`lakefs_import_exporter_imports{source="file"}`] == step.watched
-		})
-	}
-	if got := strings.Count(e.stderr.String(), "level=error"); got != 2 {
-		t.Errorf("two broken files were logged %d times", got)
-	}
-}
-
 // On a signal the program exits with status 0 within five seconds, although a
 // scrape hangs on a lakeFS that does not answer.
 func TestStopWhileAScrapeHangs(t *testing.T) {

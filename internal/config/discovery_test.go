@@ -1,7 +1,6 @@
 package config
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,9 +12,7 @@ import (
 // import is watched.
 func TestDiscoveryRules(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string]string{
-		"dsn": "postgres://exporter:hunter2@db.example.com/lakefs",
-		"config.yml": `
+	write(t, dir, "dsn", "postgres://exporter:hunter2@db.example.com/lakefs", "config.yml", `
 servers:
   - name: prod
     endpoint_url: https://lakefs.example.com
@@ -31,16 +28,8 @@ servers:
       dynamodb: {table_name: kvstore, region: eu-west-1, endpoint: "http://127.0.0.1:8000", aws_access_key_id: a, aws_secret_access_key: hunter2}
       refresh_interval: 1m
       max_imports: 5
-`,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cfg, err := newLoader(filepath.Join(dir, "config.yml")).Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+`)
+	cfg := mustLoad(t, newLoader(filepath.Join(dir, "config.yml")))
 	for _, tc := range []struct {
 		server      int
 		repository  string
