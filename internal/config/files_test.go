@@ -421,24 +421,3 @@ func TestImportFileMemory(t *testing.T) {
 		})
 	}
 }
-
-func BenchmarkLookAtUnchangedFiles(b *testing.B) {
-	dir := b.TempDir()
-	old := time.Now().Add(-time.Hour)
-	write(b, dir, "config.yml", fixtureConfig)
-	for i := range 10_000 {
-		name := fmt.Sprintf("imports/%d.yml", i)
-		write(b, dir, name, imports(fmt.Sprintf("id-%d", i)))
-		if err := os.Chtimes(filepath.Join(dir, name), old, old); err != nil {
-			b.Fatal(err)
-		}
-	}
-	w := mustLoad(b, newLoader(filepath.Join(dir, "config.yml"))).Files.(*watcher)
-	known, _ := w.look(b.Context(), nil, true)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, differ := w.look(b.Context(), known, false); differ {
-			b.Fatal("differ")
-		}
-	}
-}

@@ -50,6 +50,7 @@ func TestDecodeBadSettings(t *testing.T) {
 	key := newImport("prod", "abc").Key
 	for _, bad := range append(badFiles(t, "testdata/bad_settings.txtar"),
 		badFile{"many labels", tooMany, labels(33, 5)},
+		badFile{"very many labels", "line 1: more than 1000 keys in one mapping", labels(maxKeys+1, 5)},
 		badFile{"large labels", tooMany, labels(32, 129)},
 		badFile{"large body", "larger than 64 KiB", "{" + strings.Repeat(" ", MaxSettingsBytes) + "}"},
 	) {

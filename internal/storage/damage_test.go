@@ -175,31 +175,12 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// The first observations of 100,000 imports, the next ones of the same, and a
-// restart.
+// The first observations of 100,000 imports.
 func BenchmarkUpdate(b *testing.B) {
 	first := each(0, 100_000, observed)
-	var s *Storage
-	b.Run("first", func(b *testing.B) {
-		for b.Loop() {
-			s = mustOpen(b, b.TempDir())
-			must(b, s.Update(collector.Changes{PutObservations: first}))
-			must(b, s.Close())
-		}
-	})
-	s = mustOpen(b, s.path)
-	b.Run("next", func(b *testing.B) {
-		for b.Loop() {
-			must(b, s.Update(collector.Changes{PutObservations: first}))
-		}
-	})
-	b.Run("open and load", func(b *testing.B) {
-		for b.Loop() {
-			must(b, s.Close())
-			s = mustOpen(b, s.path)
-			if got := load(b, s); len(got.Observations) != len(first) {
-				b.Fatal(len(got.Observations))
-			}
-		}
-	})
+	for b.Loop() {
+		s := mustOpen(b, b.TempDir())
+		must(b, s.Update(collector.Changes{PutObservations: first}))
+		must(b, s.Close())
+	}
 }

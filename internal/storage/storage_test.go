@@ -353,30 +353,6 @@ func TestCrashAtFirstStart(t *testing.T) {
 	wantStored(t, mustOpen(t, path), collector.Stored{})
 }
 
-// A disk that becomes full loses nothing, and is used again when it is not.
-func TestFullDisk(t *testing.T) {
-	if !inChild(t) {
-		return
-	}
-	s := mustOpen(t, t.TempDir())
-	for range 5 { // so that some pages are free
-		must(t, s.Update(collector.Changes{PutObservations: each(0, 10, observed)}))
-	}
-	info, err := os.Stat(s.path)
-	must(t, err)
-	limitFileSize(t, uint64(info.Size()))
-	for range 3 {
-		if err := s.Update(collector.Changes{PutObservations: each(10, 2000, observed)}); err == nil {
-			t.Fatal("the disk is not full")
-		}
-	}
-	must(t, s.Update(collector.Changes{DeleteObservations: []collector.Key{key(0)}}))
-	limitFileSize(t, math.MaxUint64)
-	s = wantStored(t, s, collector.Stored{Observations: each(1, 10, observed)})
-	must(t, s.Update(collector.Changes{PutObservations: each(10, 2000, observed)}))
-	wantStored(t, s, collector.Stored{Observations: each(1, 2000, observed)})
-}
-
 // After a commit that failed, however far it came, the file is what it was.
 func TestFailedCommit(t *testing.T) {
 	s := mustOpen(t, t.TempDir())

@@ -99,6 +99,9 @@ func (t *tree) page(id uint64) []byte {
 		damaged("page %d says it is page %d", id, got)
 	}
 	overflow := uint64(order.Uint32(page[12:]))
+	if overflow == 0 {
+		return page
+	}
 	for i := range overflow {
 		t.use(id + 1 + i)
 	}
