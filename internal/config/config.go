@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-kit/log"
 	common "github.com/prometheus/common/config"
@@ -44,10 +43,7 @@ type Loader struct {
 	path, userAgent string
 	logger          log.Logger
 
-	// Tests replace these.
-	getenv   func(string) string
-	readFile func(path string, maxBytes int64) ([]byte, fs.FileInfo, error) // of import files
-	interval time.Duration                                                  // between looks at import files
+	readFile func(path string, maxBytes int64) ([]byte, fs.FileInfo, error) // of import files; a test replaces it
 
 	mu    sync.Mutex // never held during file I/O
 	known importFiles
@@ -56,10 +52,7 @@ type Loader struct {
 // NewLoader returns a Loader of the config file at path. The lakeFS clients it
 // makes send userAgent. Nothing is read yet.
 func NewLoader(path, userAgent string, logger log.Logger) *Loader {
-	return &Loader{
-		path: path, userAgent: userAgent, logger: logger,
-		getenv: os.Getenv, readFile: disk.ReadFile, interval: 2 * time.Second,
-	}
+	return &Loader{path: path, userAgent: userAgent, logger: logger, readFile: disk.ReadFile}
 }
 
 // Load reads the config file, but no import files: these are for the Watch of
@@ -108,7 +101,7 @@ func (l *Loader) load() (cfg collector.Config, errs []error) {
 		if errs != nil {
 			return cfg, errs
 		}
-		s, err := l.serverOfEnvironment()
+		s, err := serverOfEnvironment()
 		if err != nil {
 			return cfg, []error{err}
 		}
@@ -129,19 +122,19 @@ func (l *Loader) load() (cfg collector.Config, errs []error) {
 }
 
 // serverOfEnvironment returns the server that lakectl would use.
-func (l *Loader) serverOfEnvironment() (w server, err error) {
+func serverOfEnvironment() (w server, err error) {
 	w.setDefaults()
 	var missing []string
 	for _, name := range []string{envEndpoint, envKeyID, envSecret} {
-		if l.getenv(name) == "" {
+		if os.Getenv(name) == "" {
 			missing = append(missing, name)
 		}
 	}
 	if missing != nil {
 		return w, fmt.Errorf("no servers, and the environment does not define one: %s not set", strings.Join(missing, ", "))
 	}
-	w.EndpointURL = l.getenv(envEndpoint)
-	w.HTTP.BasicAuth = &common.BasicAuth{Username: l.getenv(envKeyID), Password: common.Secret(l.getenv(envSecret))}
+	w.EndpointURL = os.Getenv(envEndpoint)
+	w.HTTP.BasicAuth = &common.BasicAuth{Username: os.Getenv(envKeyID), Password: common.Secret(os.Getenv(envSecret))}
 	if _, err := lakefs.ParseEndpoint(w.EndpointURL); err != nil {
 		return w, fmt.Errorf("%s: %w", envEndpoint, err)
 	}

@@ -21,14 +21,15 @@ import (
 	"lakefs_import_exporter/internal/discovery"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// newLoader returns a Loader that logs nothing and sees an empty environment.
-func newLoader(path string) *Loader {
-	l := NewLoader(path, "test-agent", log.NewNopLogger())
-	l.getenv = func(string) string { return "" }
-	return l
+func TestMain(m *testing.M) {
+	for _, name := range []string{envEndpoint, envKeyID, envSecret} {
+		os.Unsetenv(name)
+	}
+	goleak.VerifyTestMain(m)
 }
+
+// newLoader returns a Loader that logs nothing.
+func newLoader(path string) *Loader { return NewLoader(path, "test-agent", log.NewNopLogger()) }
 
 func mustLoad(t testing.TB, l *Loader) collector.Config {
 	t.Helper()
@@ -231,7 +232,7 @@ func TestEnvironment(t *testing.T) {
 		// Configured servers take precedence.
 		"testdata/good/one_server.yml": "lakefs.example.com:8000",
 	} {
-		cfg := mustLoad(t, NewLoader(path, "", log.NewNopLogger()))
+		cfg := mustLoad(t, newLoader(path))
 		if len(cfg.Servers) != 1 || cfg.Servers[0].Name != want || cfg.Imports[0].Server != want {
 			t.Errorf("%s: got %+v", path, cfg)
 		}
@@ -239,9 +240,10 @@ func TestEnvironment(t *testing.T) {
 }
 
 func TestBadEnvironment(t *testing.T) {
-	l := newLoader("testdata/good/empty.yml")
-	l.getenv = func(string) string { return "https://me:hunter2" }
-	_, err := l.Load()
+	for _, name := range []string{envEndpoint, envKeyID, envSecret} {
+		t.Setenv(name, "https://me:hunter2")
+	}
+	_, err := newLoader("testdata/good/empty.yml").Load()
 	checkError(t, err, "testdata/good/empty.yml: LAKECTL_SERVER_ENDPOINT_URL: not a URL")
 }
 

@@ -20,6 +20,9 @@ import (
 
 const maxImportFileBytes = 1 << 20
 
+// lookInterval is the time between looks at import files.
+const lookInterval = 2 * time.Second
+
 // settleTime is the coarsest tick by which a file system tells modification
 // times apart.
 const settleTime = 2 * time.Second
@@ -49,7 +52,7 @@ type importFiles map[string]*importFile
 // Watch implements collector.Files. The ctx of the Watch of an earlier config
 // must be done before this one begins.
 func (w *watcher) Watch(ctx context.Context, changed func(collector.FileSet)) {
-	ticker := time.NewTicker(w.loader.interval)
+	ticker := time.NewTicker(lookInterval)
 	defer ticker.Stop()
 	w.loader.mu.Lock()
 	known := w.loader.known

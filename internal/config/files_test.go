@@ -136,7 +136,7 @@ func (f *fixture) must(err error) {
 // look waits for the Watch to look once more, and returns the sets that were
 // handed over up to then.
 func (f *fixture) look() []collector.FileSet {
-	<-time.After(f.loader.interval)
+	<-time.After(lookInterval)
 	synctest.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
