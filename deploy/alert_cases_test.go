@@ -27,10 +27,20 @@ var alertCases = []alertCase{
 		},
 	},
 	{
+		name: "what is seen for a moment only",
+		targets: map[string]string{"instance=a job=lakefs": `
+			import stalls : 0m running, 21m stalled, 21m30s running
+			import hangs : 0m running, 21m hung, 21m30s running
+			import vanishes : 0m running, 21m lost, 23m running
+			import starts : 21m not_found, 23m running
+		`},
+		firing: map[string]string{"50m": ""},
+	},
+	{
 		name: "a failure that a later import makes good",
 		targets: map[string]string{"instance=a job=lakefs": `
 			import failed start=1m : 0m running, 20m failed
-			import retry start=30m : 30m running, 60m succeeded
+			import retry start=30m : 30m running, 60m succeeded, 120m -
 			import failed_alone start=1m branch=dev : 0m running, 20m failed
 			import earlier start=0m branch=dev : 0m running, 60m succeeded
 			import unknown_branch start=1m branch=- : 0m running, 20m failed
@@ -48,9 +58,36 @@ var alertCases = []alertCase{
 		},
 	},
 	{
+		name: "a failure that a later import into the same branch of another lakeFS does not make good",
+		by:   "cluster, namespace",
+		targets: map[string]string{
+			"instance=a job=lakefs cluster=one namespace=x": `
+				import failed start=1m : 0m running, 20m failed
+				import retry start=30m : 30m running, 60m succeeded
+			`,
+			"instance=a job=lakefs cluster=one namespace=y": `import failed start=1m : 0m running, 20m failed`,
+			"instance=a job=lakefs cluster=two namespace=x": `import failed start=1m : 0m running, 20m failed`,
+		},
+		firing: map[string]string{
+			"59m": "LakeFSImportFailed failed cluster=one namespace=x, LakeFSImportFailed failed cluster=one namespace=y, LakeFSImportFailed failed cluster=two namespace=x",
+			"90m": "LakeFSImportFailed failed cluster=one namespace=y, LakeFSImportFailed failed cluster=two namespace=x",
+		},
+	},
+	{
+		name: "an end that was not watched for some minutes of its day is told once",
+		targets: map[string]string{"instance=a job=lakefs": `
+			import failed : 0m failed, 62m -, 82m failed
+			import canceled : 0m canceled, 62m -, 82m canceled
+		`},
+		firing: map[string]string{
+			"20h":    "LakeFSImportFailed failed, LakeFSImportCanceled canceled",
+			"25h20m": "",
+		},
+	},
+	{
 		name: "a failure that is first seen over a day later",
 		targets: map[string]string{"instance=a job=lakefs": `
-			import old start=-50h : 60m failed
+			import old start=-50h updated=-49h : 60m failed
 		`},
 		firing: map[string]string{"59m": "", "80m": "LakeFSImportFailed old", "24h": "LakeFSImportFailed old", "26h": ""},
 	},
@@ -65,19 +102,19 @@ var alertCases = []alertCase{
 	{
 		name: "longer than max_duration",
 		targets: map[string]string{"instance=a job=lakefs": `
-			import long start=0m max=60m : 0m running, 120m succeeded
+			import long start=0m max=60m : 0m running, 112m succeeded
 			import short start=0m max=60m : 0m running, 40m succeeded
 			import unlimited start=0m : 0m running
 			import failed start=0m max=60m : 0m running, 40m failed
 			away 91m 94m
 		`, "instance=b job=lakefs team=other": `
-			import long start=0m max=60m : 0m running, 120m succeeded
+			import long start=0m max=60m : 0m running, 112m succeeded
 		`},
 		firing: map[string]string{
 			"58m":  "LakeFSImportFailed failed",
 			"80m":  "LakeFSImportFailed failed, LakeFSImportOverrunning long",
-			"119m": "LakeFSImportFailed failed, LakeFSImportOverrunning long",
-			"150m": "LakeFSImportFailed failed",
+			"110m": "LakeFSImportFailed failed, LakeFSImportOverrunning long",
+			"125m": "LakeFSImportFailed failed",
 		},
 	},
 	{
@@ -155,11 +192,16 @@ var alertCases = []alertCase{
 			"instance=a job=lakefs cluster=two namespace=x": `
 				import a : 0m succeeded
 				import long start=0m max=10m : 0m running
+				import ended start=0m max=10m : 0m running, 20m succeeded
 			`,
 			"instance=a job=lakefs cluster=two namespace=y": `import a : 0m failed`,
 		},
-		firing: map[string]string{"35m": "LakeFSImportStalled a cluster=one, LakeFSImportFailed a cluster=two namespace=y," +
-			"LakeFSImportOverrunning long cluster=one, LakeFSImportOverrunning long cluster=two, LakeFSImportOverrunning long cluster=two namespace=x"},
+		firing: map[string]string{
+			"19m": "LakeFSImportStalled a cluster=one, LakeFSImportFailed a cluster=two namespace=y, LakeFSImportOverrunning long cluster=one," +
+				"LakeFSImportOverrunning long cluster=two, LakeFSImportOverrunning long cluster=two namespace=x, LakeFSImportOverrunning ended cluster=two namespace=x",
+			"33m": "LakeFSImportStalled a cluster=one, LakeFSImportFailed a cluster=two namespace=y, LakeFSImportOverrunning long cluster=one," +
+				"LakeFSImportOverrunning long cluster=two, LakeFSImportOverrunning long cluster=two namespace=x",
+		},
 	},
 	{
 		name: "imports of two lakeFS of one name end badly, a day apart",
@@ -205,13 +247,14 @@ var alertCases = []alertCase{
 			lakefs_repository_poll_success server=prod repository=lake : 0m 1, 30m 0, 90m 1
 			import running : 0m running, 30m running!, 90m running
 			import orphan : 0m running, 10m stalled, 30m stalled!, 90m stalled
+			import hangs : 0m running, 10m hung, 30m hung!, 90m hung
 			import dies : 0m running, 30m running!, 90m stalled
 		`},
 		firing: map[string]string{
-			"29m":  "LakeFSImportStalled orphan",
-			"55m":  "LakeFSImportStalled orphan, LakeFSDown server=prod",
-			"89m":  "LakeFSImportStalled orphan, LakeFSDown server=prod",
-			"120m": "LakeFSImportStalled orphan, LakeFSImportStalled dies",
+			"29m":  "LakeFSImportNotProgressing hangs, LakeFSImportStalled orphan",
+			"55m":  "LakeFSImportNotProgressing hangs, LakeFSImportStalled orphan, LakeFSDown server=prod",
+			"89m":  "LakeFSImportNotProgressing hangs, LakeFSImportStalled orphan, LakeFSDown server=prod",
+			"120m": "LakeFSImportNotProgressing hangs, LakeFSImportStalled orphan, LakeFSImportStalled dies",
 		},
 	},
 	{
@@ -335,11 +378,11 @@ var alertCases = []alertCase{
 			import erring branch=main : 0m running, 30m running!
 			import erring_too branch=main : 0m running, 30m running!
 			import fine branch=main : 0m running
-			import stalled branch=main : 0m stalled, 30m stalled!
+			import stalled branch=old : 0m stalled, 30m stalled!
 		`},
 		firing: map[string]string{
-			"29m": "LakeFSImportStalled stalled server=prod branch=main",
-			"70m": "LakeFSImportStalled stalled server=prod branch=main, LakeFSUnauthorized server=prod, LakeFSImportPollFailing server=prod branch=secret, LakeFSImportPollFailing server=prod branch=main",
+			"29m": "LakeFSImportStalled stalled server=prod branch=old",
+			"70m": "LakeFSImportStalled stalled server=prod branch=old, LakeFSUnauthorized server=prod, LakeFSImportPollFailing server=prod branch=secret, LakeFSImportPollFailing server=prod branch=main",
 		},
 	},
 	{
@@ -402,19 +445,25 @@ var alertCases = []alertCase{
 				lakefs_up server=prod : 0m 1
 				import orphan team=ingest : 0m running, 20m stalled
 				import fails branch=- : 0m running, 20m failed
+				import stalls branch=- : 0m running, 20m stalled
+				import discovered branch=- : 0m running, 20m stalled
+				import canceled branch=- : 0m running, 20m canceled
 				import polled team=ingest : 0m running, 40m running!
 			`,
 			"instance=b job=lakefs-b pod=b-0 service=b endpoint=metrics container=other node=n prometheus=monitoring/b": `
 				lakefs_up server=prod : 0m 1
 				import orphan : 0m running, 20m stalled
 				import fails team=other : 0m running, 20m failed
+				import stalls : 0m running, 20m stalled
 				import polled : 0m running, 40m running!
 			`,
 		},
 		firing: map[string]string{
 			"18m": "",
-			"39m": "LakeFSImportStalled orphan branch=main, LakeFSImportFailed fails branch=main",
-			"80m": "LakeFSImportStalled orphan branch=main, LakeFSImportFailed fails branch=main, LakeFSImportPollFailing branch=main",
+			"39m": "LakeFSImportStalled orphan branch=main, LakeFSImportFailed fails branch=main, " +
+				"LakeFSImportStalled stalls branch=main, LakeFSImportStalled discovered branch=-, LakeFSImportCanceled canceled branch=-",
+			"80m": "LakeFSImportStalled orphan branch=main, LakeFSImportFailed fails branch=main, " +
+				"LakeFSImportStalled stalls branch=main, LakeFSImportStalled discovered branch=-, LakeFSImportCanceled canceled branch=-, LakeFSImportPollFailing branch=main",
 		},
 	},
 	{
@@ -431,6 +480,7 @@ var alertCases = []alertCase{
 				import forgotten : 0m not_found
 				import expired : 0m stalled!
 				import typo : 0m not_found
+				import other_database : 0m not_found
 				import canceled : 0m failed
 			`,
 			"instance=b job=lakefs": `
@@ -444,6 +494,7 @@ var alertCases = []alertCase{
 				import forgotten : 0m succeeded
 				import expired : 0m not_found
 				import typo : 0m not_found
+				import other_database : 0m running!
 				import canceled : 0m canceled
 			`,
 		},
@@ -472,13 +523,32 @@ var alertCases = []alertCase{
 		},
 	},
 	{
+		name: "a pod that was down is replaced, and its orphan stays",
+		targets: map[string]string{
+			"instance=a job=lakefs": `
+				import orphan : 0m stalled
+				away 60m 10h
+				until 120m
+			`,
+			"instance=b job=lakefs": `
+				from 122m
+				import orphan : 122m stalled
+			`,
+		},
+		firing: map[string]string{
+			"59m":  "LakeFSImportStalled orphan",
+			"119m": "LakeFSImportStalled orphan, LakeFSImportExporterDown",
+			"150m": "LakeFSImportStalled orphan",
+		},
+	},
+	{
 		name: "a team is renamed by a reload",
 		by:   "team",
 		targets: map[string]string{"instance=a job=lakefs": `
 			import orphan team=old : 0m stalled, 60m -
 			import orphan team=new : 60m stalled
 		`},
-		firing: map[string]string{"45m": "LakeFSImportStalled orphan team=old", "70m": "LakeFSImportStalled orphan team=new"},
+		firing: map[string]string{"45m": "LakeFSImportStalled orphan team=old", "66m": "LakeFSImportStalled orphan team=new"},
 	},
 	{
 		name: "an exporter leaves service discovery",
@@ -617,8 +687,18 @@ var alertCases = []alertCase{
 			"instance=l job=other cluster=three": `
 				api_request_duration_seconds_count operation=ImportStart code=202 : 0m 0, 95m 9
 			`,
+			"instance=l job=other cluster=four": `
+				api_request_duration_seconds_count operation=ImportStart code=202 : 95m 1
+			`,
+			"instance=a job=lakefs cluster=four": ``,
+			"instance=l job=other cluster=five": `
+				api_request_duration_seconds_count operation=ImportStart code=202 : 0m 7, 95m 8
+			`,
+			"instance=a job=lakefs cluster=five": `
+				import discovered_late start=95m : 108m running
+			`,
 		},
-		firing: map[string]string{"89m": "", "145m": "LakeFSImportsUnwatched cluster=one", "230m": ""},
+		firing: map[string]string{"89m": "", "145m": "LakeFSImportsUnwatched cluster=one, LakeFSImportsUnwatched cluster=four", "230m": ""},
 	},
 	{
 		name: "500 imports are watched, and then none",

@@ -29,12 +29,14 @@ type alertCase struct {
 	//	from TIME, until TIME: when it is in service discovery
 	//
 	// STATE! is a state with polls that fail. An import's keys are branch, repository,
-	// server, reason, message, start and max (durations), and labels of its own.
+	// server, reason, message; start, updated and max (durations); and labels of its own.
 	targets map[string]string
 	// firing: at a time, exactly these alerts, by what "by" adds to alertname and
 	// import_id. What is there at two times in a row has fired without a break.
 	firing map[string]string
 	by     string
+	// only: the alerts that are looked at, with | between them; empty for all.
+	only string
 }
 
 // scrape is a way to scrape.
@@ -129,7 +131,7 @@ func (x *exposition) addImport(t *testing.T, id string, options map[string]strin
 	reason := map[string]string{"reason": "source_not_found", "message": "no such file"}
 	for name, value := range options {
 		switch name {
-		case "start", "max":
+		case "start", "updated", "max":
 		case "reason", "message":
 			reason[name] = value
 		default:
@@ -161,7 +163,8 @@ func (x *exposition) addImport(t *testing.T, id string, options map[string]strin
 		}
 		polls = append(polls, point{at: p.at, value: success})
 		if i == 0 || state == "succeeded" || state == "failed" || state == "canceled" {
-			updates = append(updates, point{at: p.at, value: p.at.Seconds()})
+			updated := duration(t, cmp.Or(options["updated"], at))
+			updates = append(updates, point{at: p.at, value: updated.Seconds()})
 		}
 		if state == "failed" {
 			failed = append(failed, p)
@@ -340,20 +343,21 @@ func (c *alertCase) test(t *testing.T, s scrape, evaluation time.Duration) map[s
 		queries = append(queries, map[string]any{"eval_time": at.String(), "expr": expr, "exp_samples": samples})
 	}
 	by := strings.TrimSuffix("alertname, import_id, "+c.by, ", ")
+	alerts := fmt.Sprintf(`ALERTS{alertstate="firing", alertname=~"%s"}`, cmp.Or(c.only, ".+"))
 	ever, before, since := map[string]bool{}, map[string]bool{}, time.Duration(0)
 	for _, at := range times {
 		now, firing := duration(t, at), c.firingAlerts(c.firing[at])
 		maps.Copy(ever, firing)
-		ask(now, fmt.Sprintf(`count by (%s) (ALERTS{alertstate="firing"})`, by), firing)
+		ask(now, fmt.Sprintf(`count by (%s) (%s)`, by, alerts), firing)
 		still := maps.Clone(firing)
 		maps.DeleteFunc(still, func(alert string, _ bool) bool { return !before[alert] })
 		if len(still) > 0 {
-			ask(now, fmt.Sprintf(`count by (%s) (sum by (%[1]s) (count_over_time(ALERTS{alertstate="firing"}[%ds])) >= %d and on (%[1]s) ALERTS{alertstate="firing"} offset %[2]ds)`,
-				by, int((now-since).Seconds()), int(now/evaluation)-int(since/evaluation)), still)
+			ask(now, fmt.Sprintf(`count by (%s) (sum by (%[1]s) (count_over_time(%[2]s[%[3]ds])) >= %[4]d and on (%[1]s) %[2]s offset %[3]ds)`,
+				by, alerts, int((now-since).Seconds()), int(now/evaluation)-int(since/evaluation)), still)
 		}
 		before, since = firing, now
 	}
-	ask(end, fmt.Sprintf(`group by (%s) (last_over_time(ALERTS{alertstate="firing"}[%ds]))`, by, int(end.Seconds())+1), ever)
+	ask(end, fmt.Sprintf(`group by (%s) (last_over_time(%s[%ds]))`, by, alerts, int(end.Seconds())+1), ever)
 	return map[string]any{"name": c.name, "interval": s.interval.String(), "input_series": input, "promql_expr_test": queries}
 }
 
@@ -363,7 +367,7 @@ func (c *alertCase) firingAlerts(text string) map[string]bool {
 	alerts := map[string]bool{}
 	for alert := range strings.SplitSeq(text, ",") {
 		words := strings.Fields(alert)
-		if len(words) == 0 {
+		if len(words) == 0 || c.only != "" && !slices.Contains(strings.Split(c.only, "|"), words[0]) {
 			continue
 		}
 		labels := map[string]string{}

@@ -5,7 +5,7 @@ function(promql) [
   |||),
 
   // In this order, the first that applies:
-  // 1. A target was an exporter within a week, and does not answer for more than a moment.
+  // 1. A target was an exporter within a week, and does not answer.
   // 2. A shard is missing.
   // 3. There are fewer exporters than for most of the last day: one has left service
   //    discovery. To rename a job changes nothing, nor does a rollout.
@@ -15,7 +15,6 @@ function(promql) [
     'an exporter that was there is gone, a shard included; never where there never was one',
     |||
       max by (%(instance)s) (up{%(exporter)s}) == 0
-      unless on (%(instance)s) max_over_time(up{%(exporter)s}[2m]) == 1
       and on (%(instance)s) last_over_time(lakefs_import_exporter_build_info{%(exporter)s}[7d])
       or on (%(scope)s)
         count by (%(scope)s, job) (last_over_time(lakefs_import_exporter_build_info{%(exporter)s}[%(lookback)s]))
@@ -94,7 +93,7 @@ function(promql) [
       )
       > (
         count by (%(clusterLabel)s) (
-          max by (%(importID)s) (last_over_time(lakefs_import_start_timestamp_seconds{%(exporter)s}[%(lookback)s]) > time() - 4500)
+          max by (%(clusterLabel)s, import_id) (last_over_time(lakefs_import_start_timestamp_seconds{%(exporter)s}[%(lookback)s]) > time() - 4500)
         )
         or max by (%(clusterLabel)s) (last_over_time(lakefs_import_exporter_build_info{%(exporter)s}[%(lookback)s])) * 0
       )

@@ -22,8 +22,25 @@ function(promql)
       )
     |||),
 
+    // Most imports are finished, and most rules ask about the others only. These are recorded
+    // once, since what rules cost is to select the series of all imports again and again.
+    promql.record('instance:lakefs_import_poll_success:unfinished', |||
+      lakefs_import_poll_success{%(exporter)s} and ignoring (state) lakefs_import_state{%(exporter)s, state=~"%(unfinished)s"}
+    |||),
+    promql.record('instance:lakefs_import_start_timestamp_seconds:unfinished', |||
+      lakefs_import_start_timestamp_seconds{%(exporter)s} and ignoring (state) lakefs_import_state{%(exporter)s, state=~"%(unfinished)s"}
+    |||),
+
+    // Those of them that an exporter now knows to be over, or not to exist.
+    promql.record('import:lakefs_import_state:over', |||
+      group by (%(importID)s) (
+        lakefs_import_state{%(exporter)s, state=~"succeeded|failed|canceled|lost|not_found"}
+        and on (%(importID)s) last_over_time(instance:lakefs_import_poll_success:unfinished[%(lookback)s])
+      )
+    |||),
+
     promql.record('instance:lakefs_import_state:polled', |||
-      lakefs_import_state{%(exporter)s, state=~"running|stalled|hung"} and ignoring (state) lakefs_import_poll_success{%(exporter)s} == 1
+      lakefs_import_state{%(exporter)s, state=~"running|stalled|hung"} and ignoring (state) instance:lakefs_import_poll_success:unfinished == 1
     |||),
 
     // Every import that is in trouble or ended badly, once, with its state.
@@ -68,7 +85,7 @@ function(promql)
             unless on (%(importID)s) instance:lakefs_import_state:polled{state="running"}
             or lakefs_import_state{%(exporter)s, state="not_found"} * 0.3
               unless on (%(importID)s) lakefs_import_state{%(exporter)s, state="running"}
-              unless ignoring (state) lakefs_import_start_timestamp_seconds{%(exporter)s} < time() - 86400
+              unless ignoring (state) instance:lakefs_import_start_timestamp_seconds:unfinished < time() - 86400
           )
           * on (branch) group_left () (
             group by (branch) (lakefs_import_state{%(exporter)s, state=~"stalled|hung|lost|not_found", branch!="-"}) * 1.01
@@ -166,18 +183,14 @@ function(promql)
       |||
         max without (%(targetLabels)s) (
           topk by (%(importID)s) (1,
-            time() - (
-              last_over_time(lakefs_import_start_timestamp_seconds{%(exporter)s}[%(lookback)s])
-              and ignoring (state) last_over_time(lakefs_import_state{%(exporter)s, state=~"running|stalled|hung|unknown"}[%(lookback)s])
-            )
-            > last_over_time(lakefs_import_max_duration_seconds{%(exporter)s}[%(lookback)s])
+            last_over_time(lakefs_import_max_duration_seconds{%(exporter)s}[%(lookback)s])
+            < time() - last_over_time(instance:lakefs_import_start_timestamp_seconds:unfinished[%(lookback)s])
           )
         )
-        unless on (%(importID)s) last_over_time(lakefs_import_state{%(exporter)s, state=~"succeeded|failed|canceled|lost|not_found"}[%(lookback)s])
+        unless on (%(importID)s) last_over_time(import:lakefs_import_state:over[%(lookback)s])
       |||,
       summary='Overrunning: ' + import_,
-      description='It has not finished {{ $value | humanizeDuration }} after its start, which is longer than its max_duration.',
-      wait='1m',
+      description='It has not finished within {{ $value | humanizeDuration }} of its start, which is its max_duration.',
     ),
 
     // One alert for all imports into a branch, with their number: whatever ails the polls
@@ -191,9 +204,10 @@ function(promql)
         (
           count without (import_id) (
             max without (%(targetLabels)s) (
-              topk by (%(importID)s) (1, max_over_time(lakefs_import_poll_success{%(exporter)s}[%(lookback)s])) == 0
+              topk by (%(importID)s) (1, max_over_time(instance:lakefs_import_poll_success:unfinished[%(lookback)s])) == 0
             )
-            unless on (%(importID)s) last_over_time(lakefs_import_state{%(exporter)s, state=~"stalled|lost|not_found"}[%(lookback)s])
+            unless on (%(importID)s) last_over_time(lakefs_import_state{%(exporter)s, state="stalled"}[%(lookback)s])
+            unless on (%(importID)s) last_over_time(import:lakefs_import_state:over[%(lookback)s])
           )
           or
             max without (%(targetLabels)s) (
@@ -218,7 +232,7 @@ function(promql)
         {{ if $labels.branch }}{{ $value }} of the imports into this branch have not been polled successfully
         {{- else if $labels.server }}The repository has not been polled successfully
         {{- else }}{{ $value }} of the imports that Prometheus probes in this repository could not be probed
-        {{- end }} for 15 minutes, although lakeFS answers. Their other alerts stay as they are.
+        {{- end }} for at least five minutes, although lakeFS answers. Their other alerts stay as they are.
       |||,
       wait='5m',
     ),

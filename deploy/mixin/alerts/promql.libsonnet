@@ -13,6 +13,8 @@ function(config) {
     importID: list(scope + ['server', 'repository', 'import_id']),
 
     exporter: config.exporterSelector,
+    // States of imports that may still go on.
+    unfinished: 'running|stalled|hung|unknown|not_found',
     targetLabels: list(config.targetLabels),
     targetLabelsButJob: list([l for l in config.targetLabels if l != 'job']),
   },
