@@ -144,42 +144,35 @@ func (w *world) withFiles(set collector.FileSet) (change func(collector.FileSet)
 
 func TestFiles(t *testing.T) {
 	w := newWorld(t)
-	fromConfig := newImport(w.lakeFS.Start("repo-0", branch, import50k))
-	fromFile := newImport(w.lakeFS.Start("repo-1", branch, import50k))
-	w.cfg.Imports = []collector.Import{fromConfig}
+	w.watch(w.lakeFS.Start("repo-0", branch, import50k))
+	fromFile := fileSet(newImport(w.lakeFS.Start("repo-1", branch, import50k)))
+	fromFile.Errors = map[string]string{"a.yml": "", "b.yml": "entry 1: id is missing"}
 	change := w.withFiles(collector.FileSet{})
 	w.scrape()
-	change(collector.FileSet{
-		Imports: []*collector.Import{&fromFile},
-		Errors:  map[string]string{"a.yml": "", "b.yml": "entry 1: id is missing"},
-	})
+	change(fromFile)
 	s := w.scrape()
-	everyImport(t, s, "its origin", func(v *collector.ImportView) bool {
-		return v.Origin == map[string]collector.Origin{"repo-0": collector.FromConfig, "repo-1": collector.FromFile}[v.Repository]
-	})
 	equal(t, "origins", `lakefs_import_exporter_imports{source="config"} 1
 lakefs_import_exporter_imports{source="file"} 1
 lakefs_import_exporter_imports{source="api"} 0
 lakefs_import_exporter_imports{source="discovery"} 0`, lines(t, s, "lakefs_import_exporter_imports{"))
 	equal(t, "files", `lakefs_import_exporter_import_file_error{file="a.yml"} 0
 lakefs_import_exporter_import_file_error{file="b.yml"} 1`, lines(t, s, "lakefs_import_exporter_import_file_error{"))
-	equal(t, "errors of files", map[string]string{"a.yml": "", "b.yml": "entry 1: id is missing"}, s.FileErrors)
+	equal(t, "errors of files", fromFile.Errors, s.FileErrors)
 
+	check := func(when string, imports, files int) {
+		t.Helper()
+		s := w.collector.Snapshot()
+		equal(t, when, []int{imports, files}, []int{len(s.Imports), len(s.FileErrors)})
+	}
 	change(collector.FileSet{})
-	if got := w.scrape().Imports; len(got) != 1 {
-		t.Errorf("%d imports, want that of the config alone", len(got))
-	}
+	check("without the files", 1, 0)
 	// A file system that answers late changes nothing after a reload.
-	w.withFiles(fileSet(fromFile))
-	change(collector.FileSet{Errors: map[string]string{"a.yml": "not YAML"}})
-	if s := w.collector.Snapshot(); len(s.Imports) != 2 || lines(t, s, "lakefs_import_exporter_import_file_error{") != "" {
-		t.Errorf("after a stale change: %d imports", len(s.Imports))
-	}
+	w.withFiles(fromFile)
+	change(collector.FileSet{})
+	check("after a stale change", 2, 2)
 	w.cfg.Files = nil
 	w.collector.Apply(w.cfg)
-	if got := w.collector.Snapshot().Imports; len(got) != 1 {
-		t.Errorf("without files: %d imports", len(got))
-	}
+	check("without files in the config", 1, 0)
 }
 
 // A file system that hangs delays a reload by a second at most, and nobody else.

@@ -485,13 +485,10 @@ func TestCountedOnceAcrossRestarts(t *testing.T) {
 	w.after(5 * time.Minute)
 	w.after(time.Second)
 	equal(t, "counted before it is stored", map[string]float64{}, w.finished())
-	registry := w.registry
-	w.restart()
-	restarted := w.registry
-	w.registry = registry
+	_ = w.close()
 	equal(t, "counted", map[string]float64{"succeeded": 1}, w.finished())
-	w.registry = restarted
 
+	w.start()
 	w.scrape()
 	w.after(time.Second)
 	// The other one ends while the exporter is down; a third did before it was known.

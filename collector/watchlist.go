@@ -357,11 +357,10 @@ func (w *watchlist) perServer() map[string]int {
 	return n
 }
 
-// due returns what of a server a scrape has to poll, in the order of their turns:
-// repositories, imports, and the backlog, which are discovered ones of which
-// nothing is known yet. Repositories and imports that the scrape before did not
-// reach are first: not polled for the longest time, or if they never were, the
-// newest.
+// due returns what of a server a scrape has to poll. Repositories, imports, and the
+// backlog, which are discovered ones of which nothing is known yet, take turns, so that
+// none starves another. What the scrape before did not reach is first: not polled for
+// the longest time, or if it never was, the newest.
 func (w *watchlist) due(server string) []lakefs.Ref {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -394,21 +393,15 @@ func (w *watchlist) due(server string) []lakefs.Ref {
 			known = append(known, e.Ref())
 		}
 	}
-	return inTurns(repositories, known, backlog)
-}
-
-// inTurns returns the elements of all queues, so that none starves another.
-func inTurns(queues ...[]lakefs.Ref) []lakefs.Ref {
-	var all []lakefs.Ref
-	for i, more := 0, true; more; i++ {
-		more = false
-		for _, q := range queues {
-			if i < len(q) {
-				all, more = append(all, q[i]), true
+	var refs []lakefs.Ref
+	for i := range max(len(repositories), len(known), len(backlog)) {
+		for _, queue := range [][]lakefs.Ref{repositories, known, backlog} {
+			if i < len(queue) {
+				refs = append(refs, queue[i])
 			}
 		}
 	}
-	return all
+	return refs
 }
 
 // record remembers how a poll of an import or a repository ended, and what it told.
