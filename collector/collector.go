@@ -77,7 +77,7 @@ type Files interface {
 type FileSet struct {
 	// Imports are distinct by Key, each of a configured server. A file that does
 	// not load is represented by its last good content.
-	Imports []*Import
+	Imports []Import
 	// Errors tells for every file, by name, why it does not load now; empty if
 	// it does. The names are valid UTF-8.
 	Errors map[string]string
@@ -142,22 +142,14 @@ func (c *Collector) Apply(cfg Config) {
 	c.applying.Lock()
 	defer c.applying.Unlock()
 	c.applyServers(cfg.Servers)
-	c.watch.set(FromConfig, pointers(cfg.Imports))
-	c.watch.setRepositories(pointers(cfg.Repositories))
+	c.watch.set(FromConfig, cfg.Imports)
+	c.watch.setRepositories(cfg.Repositories)
 	c.applyFiles(cfg.Files)
 	for name, n := range c.watch.perServer() {
 		if c.server(name) == nil {
 			level.Warn(c.opts.Logger).Log("msg", "Not polling imports: their server is not configured", "server", name, "imports", n)
 		}
 	}
-}
-
-func pointers[T any](values []T) []*T {
-	all := make([]*T, len(values))
-	for i := range values {
-		all[i] = &values[i]
-	}
-	return all
 }
 
 func (c *Collector) applyServers(settings []Server) {
@@ -185,16 +177,12 @@ func (c *Collector) applyServers(settings []Server) {
 }
 
 func (c *Collector) newServer(set Server) *server {
+	logger := log.With(c.opts.Logger, "server", set.Name)
+	record := func(key Key, a *answer) { c.watch.record(key, a.Poll, a.status, a.lastImport) }
 	return &server{
-		poller: newPoller(set, c.opts.Now, log.With(c.opts.Logger, "server", set.Name), c.counters.addServer(set.Name), func(key Key, a *answer) {
-			c.watch.record(key, a.Poll, a.status, a.lastImport)
-		}),
-		name: set.Name, counters: c.counters,
-		discovered: func(describe func(repository, id string) (Import, bool), found []Import) int {
-			return c.watch.setDiscovered(set.Name, describe, pointers(found))
-		},
-		stopDiscovery: func() {},
-		stands:        ServerView{Authorized: true},
+		poller: newPoller(set, c.opts.Now, logger, c.counters.addServer(set.Name), record),
+		name:   set.Name, counters: c.counters, watch: c.watch,
+		stopDiscovery: func() {}, stands: ServerView{Authorized: true},
 	}
 }
 

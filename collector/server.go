@@ -32,9 +32,7 @@ type server struct {
 	*poller
 	name     string
 	counters *counters
-	// discovered is told what a refresh of the discovery found, and returns how many
-	// of that are watched only from now on; describe is nil if there is none any more.
-	discovered func(describe func(repository, id string) (Import, bool), found []Import) (added int)
+	watch    *watchlist
 
 	mu            sync.Mutex
 	stopDiscovery context.CancelFunc
@@ -50,12 +48,12 @@ func (s *server) discover(d Discovery) {
 	s.stopDiscovery()
 	if d == nil {
 		s.stands.Discovery = nil
-		s.discovered(nil, nil)
+		s.watch.setDiscovered(s.name, nil, nil)
 		return
 	}
 	if s.stands.Discovery == nil {
 		s.stands.Discovery = &DiscoveryView{}
-		s.discovered(d.Describe, nil) // what was watched before a restart, until the database answers
+		s.watch.setDiscovered(s.name, d.Describe, nil) // what was watched before a restart, until the database answers
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.stopDiscovery = cancel
@@ -89,7 +87,7 @@ func (s *server) refreshed(ctx context.Context, d Discovery, found []Import, dro
 		return
 	}
 	s.stands.Discovery = &DiscoveryView{LastSuccess: s.now(), Found: len(found), Dropped: dropped}
-	added := s.discovered(d.Describe, found)
+	added := s.watch.setDiscovered(s.name, d.Describe, found)
 	if added > 0 || before.Error != "" || before.LastSuccess.IsZero() {
 		level.Info(s.logger).Log("msg", "Discovered imports", "new", added, "all", len(found))
 	}

@@ -70,7 +70,7 @@ type repository struct {
 }
 
 // set replaces what an origin wants. What stays watched keeps its memory.
-func (w *watchlist) set(origin Origin, imports []*Import) {
+func (w *watchlist) set(origin Origin, imports []Import) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, e := range w.entries {
@@ -82,9 +82,9 @@ func (w *watchlist) set(origin Origin, imports []*Import) {
 }
 
 // want makes imports, besides others, what an origin wants, with the lock held.
-func (w *watchlist) want(origin Origin, imports []*Import) {
-	for _, imp := range imports {
-		if w.shard.owns(imp.Key) {
+func (w *watchlist) want(origin Origin, imports []Import) {
+	for i := range imports {
+		if imp := &imports[i]; w.shard.owns(imp.Key) {
 			w.entry(imp.Key).wanted[origin] = imp
 		}
 	}
@@ -110,7 +110,7 @@ const minVanished = 1000
 // lakeFS does not know it, so that its end is told, unless describe does not want
 // it or there are too many newer ones. It returns how many imports are watched now
 // and were not before.
-func (w *watchlist) setDiscovered(server string, describe func(repository, id string) (Import, bool), found []*Import) (added int) {
+func (w *watchlist) setDiscovered(server string, describe func(repository, id string) (Import, bool), found []Import) (added int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
@@ -133,7 +133,7 @@ func (w *watchlist) setDiscovered(server string, describe func(repository, id st
 			continue
 		}
 		if imp, ok := describe(key.Repository, key.ID); ok {
-			w.want(FromDiscovery, []*Import{&imp})
+			w.want(FromDiscovery, []Import{imp})
 			vanished++
 		}
 	}
@@ -142,15 +142,15 @@ func (w *watchlist) setDiscovered(server string, describe func(repository, id st
 
 // setRepositories replaces the watched repositories. What stays watched keeps its
 // memory.
-func (w *watchlist) setRepositories(watched []*Repository) {
+func (w *watchlist) setRepositories(watched []Repository) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	before := w.repositories
 	w.repositories = make(map[Key]*repository, len(watched))
-	for _, r := range watched {
-		if key := r.key(); w.shard.owns(key) {
+	for i := range watched {
+		if key := watched[i].key(); w.shard.owns(key) {
 			w.repositories[key] = cmp.Or(before[key], &repository{})
-			w.repositories[key].Repository = r
+			w.repositories[key].Repository = &watched[i]
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -59,7 +60,7 @@ type world struct {
 	close         func() error // closes the collector, once
 	store         *fakeStore   // nil for none
 	registry      *prometheus.Registry
-	log           *logBuffer
+	log           logLines
 	cfg           collector.Config
 	// onNow, if set, is called once by what next asks the exporter's clock.
 	onNow atomic.Pointer[func()]
@@ -74,7 +75,7 @@ func newWorld(t *testing.T, change ...func(*collector.Options)) *world {
 func newWorldWith(t *testing.T, store *fakeStore, change ...func(*collector.Options)) *world {
 	t.Helper()
 	now := time.Date(2026, 11, 22, 10, 50, 27, 374205733, time.UTC)
-	w := &world{t: t, store: store, clock: lakefstest.NewClock(now), theirs: lakefstest.NewClock(now), log: &logBuffer{}}
+	w := &world{t: t, store: store, clock: lakefstest.NewClock(now), theirs: lakefstest.NewClock(now)}
 	var err error
 	if w.lakeFS, err = lakefstest.New(lakefstest.Options{Clock: w.theirs.Now}); err != nil {
 		t.Fatal(err)
@@ -90,7 +91,7 @@ func (w *world) start(change ...func(*collector.Options)) {
 	w.t.Helper()
 	w.registry = prometheus.NewRegistry()
 	opts := collector.Options{
-		Now: w.Now, Logger: log.NewLogfmtLogger(w.log), Registerer: w.registry,
+		Now: w.Now, Logger: level.NewFilter(log.NewLogfmtLogger(&w.log), level.AllowInfo()), Registerer: w.registry,
 		FinishedFor: 24 * time.Hour, Retention: 24 * time.Hour, MaxRegistered: 1000,
 	}
 	if w.store != nil {
@@ -445,31 +446,22 @@ func golden(t *testing.T, name, got string) {
 	equal(t, path, string(want), got)
 }
 
-// logBuffer is a log to read in a test.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+// logLines are the lines of a log.
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
 }
 
-func (l *logBuffer) Write(p []byte) (int, error) {
+func (l *logLines) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.b.Write(p)
+	l.lines = append(l.lines, strings.TrimSpace(string(line)))
+	return len(line), nil
 }
 
-func (l *logBuffer) String() string {
+// important returns the lines, none of which are for debugging.
+func (l *logLines) important() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-// important returns the lines of the log that are not for debugging.
-func (l *logBuffer) important() []string {
-	var lines []string
-	for line := range strings.Lines(l.String()) {
-		if !strings.Contains(line, "level=debug") {
-			lines = append(lines, strings.TrimSpace(line))
-		}
-	}
-	return lines
+	return slices.Clone(l.lines)
 }

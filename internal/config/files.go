@@ -193,7 +193,7 @@ func (w *watcher) merge(files importFiles) collector.FileSet {
 			// The last good content from before a reload may have other servers.
 			if !seen[imp.Key] && slices.Contains(w.servers, imp.Server) {
 				seen[imp.Key] = true
-				set.Imports = append(set.Imports, imp)
+				set.Imports = append(set.Imports, *imp)
 			}
 		}
 	}

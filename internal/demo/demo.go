@@ -242,7 +242,7 @@ func (d *Demo) update() {
 		}
 		kept := d.pipeline.Imports[max(0, len(d.pipeline.Imports)-pipelineKept+1):]
 		next := d.startNext(at)
-		d.pipeline.Imports = append(slices.Clone(kept), &next)
+		d.pipeline.Imports = append(slices.Clone(kept), next)
 		d.started++
 	}
 	if d.started > before && d.changed != nil {
