@@ -79,6 +79,10 @@ var damages = map[string]func(r *rand.Rand, page, file []byte){
 	"the number of elements": func(r *rand.Rand, page, _ []byte) { order.PutUint16(page[10:], uint16(r.Uint32()>>r.IntN(32))) },
 	"the kind of page":       func(r *rand.Rand, page, _ []byte) { order.PutUint16(page[8:], []uint16{1, 2, 4, 16, 0}[r.IntN(5)]) },
 	"the overflow":           func(r *rand.Rand, page, _ []byte) { order.PutUint32(page[12:], r.Uint32()>>r.IntN(32)) },
+	"the size of a value": func(r *rand.Rand, page, _ []byte) {
+		size := page[headerSize+elementSize*r.IntN(4)+12:]
+		order.PutUint32(size, order.Uint32(size)-1)
+	},
 	"a page ID": func(r *rand.Rand, page, file []byte) {
 		order.PutUint64(page[8*r.IntN(12):], r.Uint64N(uint64(len(file)/len(page)+1)))
 	},

@@ -144,19 +144,23 @@ func (t *tree) verify(page, first []byte) {
 			header = element[4:]
 		}
 		content := element[order.Uint32(header):]
-		key := content[:order.Uint32(header[4:])]
+		key, content := content[:order.Uint32(header[4:])], content[order.Uint32(header[4:]):]
 		if i == 0 && first != nil && !bytes.Equal(key, first) {
 			damaged("a page begins with key %q, but should with %q", key, first)
 		}
 		if kind == branchPage {
 			t.verify(t.page(order.Uint64(element[8:])), key)
-		} else if order.Uint32(element) == bucketElement {
-			bucket := content[len(key):]
-			if root := order.Uint64(bucket); root != 0 {
-				t.verify(t.page(root), nil)
-			} else {
-				t.verify(bucket[headerSize:], nil)
-			}
+			continue
+		}
+		size := order.Uint32(element[12:])
+		value := content[:size:size] // without the capacity to reach beyond
+		if order.Uint32(element) != bucketElement {
+			continue
+		}
+		if root := order.Uint64(value); root != 0 {
+			t.verify(t.page(root), nil)
+		} else {
+			t.verify(value[headerSize:], nil)
 		}
 	}
 }
