@@ -168,6 +168,7 @@ func TestPackage(t *testing.T) {
 		})
 	}
 	listens("its start", 1)
+	inside("systemd-analyze security --threshold=11 lakefs_import_exporter") // as the README says
 	inside("systemctl reload lakefs_import_exporter")
 	eventually(t, "the reload", func() error {
 		if log := inside("journalctl --unit=lakefs_import_exporter --output=cat"); strings.Count(log, "Loaded configuration") != 2 {
@@ -175,8 +176,10 @@ func TestPackage(t *testing.T) {
 		}
 		return nil
 	})
+	inside("systemctl kill --signal=KILL lakefs_import_exporter")
+	listens("its restart after a crash", 2)
 	inside("dpkg --install /packages/1.2.4.deb")
-	listens("its restart by the upgrade", 2)
+	listens("its restart by the upgrade", 3)
 	if out := inside("grep lakefs.internal /etc/lakefs_import_exporter/config.yml; lakefs_import_exporter --version; systemctl is-active lakefs_import_exporter"); !strings.Contains(out, "version 1.2.4") {
 		t.Errorf("after the upgrade:\n%s", out)
 	}

@@ -34,8 +34,8 @@ func TestUnit(t *testing.T) {
 	if out := run(t, "systemd-analyze", "verify", "--man=no", unit); out != "" {
 		t.Errorf("systemd-analyze verify:\n%s", out)
 	}
-	// In tenths, and what one systemd finds next to nothing may be more to the next. What
-	// is left is the network, which it is there for.
+	// In tenths, and what one systemd finds next to nothing may be more to the next:
+	// TestPackage asks that of Debian 12. What is left is the network, which it is there for.
 	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=15", unit)
 	if settings := unitSettings(t); settings["MemoryMax"][0] != "512M" || settings["Environment"][0] != "GOMEMLIMIT=460MiB" {
 		t.Errorf("%s of %s", settings["Environment"], settings["MemoryMax"])
