@@ -47,7 +47,6 @@ func TestEndpoints(t *testing.T) {
 		{name: "HEAD metrics", method: http.MethodHead, path: "/metrics"},
 
 		{name: "imports", path: "/api/v1/imports", contentType: jsonType, golden: "imports.json"},
-		{name: "import", path: importPath + "?server=prod", contentType: jsonType, golden: "import_prod.json"},
 		{name: "import not watched", path: apiPath + "x?server=prod", status: 404, contentType: jsonType, body: `{"message":"import my-repo/main/x of server \"prod\" is not watched"}` + "\n"},
 
 		{name: "healthy", path: "/-/healthy", contentType: plain, body: "OK\n"},
