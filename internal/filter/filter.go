@@ -33,15 +33,12 @@ func Parse(query url.Values) (Filter, error) {
 			return nil, fmt.Errorf("unknown parameter %q: must be one of %s", name, strings.Join(Parameters(), ", "))
 		}
 		for _, value := range values {
-			label, labelValue, isLabel := strings.Cut(value, "=")
 			switch {
 			case value == "":
 			case name == "state" && !slices.Contains(states, value):
 				return nil, fmt.Errorf("state %q: must be one of %s", value, strings.Join(states, ", "))
-			case name == "label" && !isLabel:
+			case name == "label" && !strings.Contains(value, "="):
 				return nil, fmt.Errorf("label %q: must be NAME=VALUE", value)
-			case name == "label":
-				f["label "+label] = append(f["label "+label], labelValue)
 			default:
 				f[name] = append(f[name], value)
 			}
@@ -56,11 +53,10 @@ func (f Filter) matches(name, value string) bool {
 }
 
 func (f Filter) matchesLabels(labels map[string]string) bool {
-	for name, wanted := range f {
-		if label, ok := strings.CutPrefix(name, "label "); ok {
-			if value, has := labels[label]; !has || !slices.Contains(wanted, value) {
-				return false
-			}
+	for _, wanted := range f["label"] {
+		name, _, _ := strings.Cut(wanted, "=")
+		if value, has := labels[name]; !has || !slices.Contains(f["label"], name+"="+value) {
+			return false
 		}
 	}
 	return true

@@ -52,8 +52,11 @@ type Page struct {
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count": func(n any) string { return formatCount(reflect.ValueOf(n).Int()) },
-	"dots":  dots, "plural": pluralize, "seconds": formatSeconds, "span": formatSpan, "verb": verb,
+	"dots":  dots, "percent": formatRatio, "plural": pluralize, "seconds": formatSeconds, "span": formatSpan, "verb": verb,
 	"words": func(name any) string { return words(fmt.Sprint(name)) },
+	// Of an import.
+	"attention": needsAttention, "kind": kind, "speed": speed, "unknown": isUnknown, "working": isWorking,
+	"ratio": func(v *collector.ImportView) float64 { ratio, _ := v.Progress(); return ratio },
 }).Parse(templateText))
 
 // New returns the status page.

@@ -23,50 +23,50 @@ type repositoryView struct {
 }
 
 // fillRepositories fills in how the repositories stand.
-func (b *builder) fillRepositories() {
+func (v *view) fillRepositories() {
 	importing := map[collector.Key]bool{}
-	for i := range b.snapshot.Imports {
-		if imp := &b.snapshot.Imports[i]; isWorking(imp) {
+	for i := range v.snapshot.Imports {
+		if imp := &v.snapshot.Imports[i]; isWorking(imp) {
 			importing[collector.Key{Server: imp.Server, Repository: imp.Repository}] = true
 		}
 	}
 	var others []repositoryView
-	for i := range b.snapshot.Repositories {
-		r := &b.snapshot.Repositories[i]
-		v := b.repository(r, importing[collector.Key{Server: r.Server, Repository: r.Name}])
-		if v.Attention {
-			b.Repositories = append(b.Repositories, v)
+	for i := range v.snapshot.Repositories {
+		r := &v.snapshot.Repositories[i]
+		shown := v.repository(r, importing[collector.Key{Server: r.Server, Repository: r.Name}])
+		if shown.Attention {
+			v.Repositories = append(v.Repositories, shown)
 		} else {
-			others = append(others, v)
+			others = append(others, shown)
 		}
 	}
-	b.Overdue = len(b.Repositories)
-	b.Repositories = slices.Concat(b.Repositories, others)
+	v.Overdue = len(v.Repositories)
+	v.Repositories = slices.Concat(v.Repositories, others)
 }
 
-func (b *builder) repository(r *collector.RepositoryView, importing bool) repositoryView {
-	serverTime := b.serverTime(r.Server)
-	v := repositoryView{
+func (v *view) repository(r *collector.RepositoryView, importing bool) repositoryView {
+	serverTime := v.serverTime(r.Server)
+	shown := repositoryView{
 		RepositoryView: r, Word: "fresh", Kind: "succeeded",
-		Newest: formatTime(r.LastImport, serverTime), Polled: formatTime(r.Poll.At, b.snapshot.At), Labels: b.labels(r.Labels),
+		Newest: formatTime(r.LastImport, serverTime), Polled: formatTime(r.Poll.At, v.snapshot.At), Labels: v.labels(r.Labels),
 	}
 	limited := r.MaxImportAge > 0
 	late := limited && serverTime.Sub(r.LastImport) > r.MaxImportAge
 	switch {
 	case r.Poll.At.IsZero():
-		v.Word, v.Kind = "not polled yet", "unknown"
+		shown.Word, shown.Kind = "not polled yet", "unknown"
 	case r.Poll.Result == notFound:
-		v.Word, v.Kind, v.Attention = "not found", "not_found", true
+		shown.Word, shown.Kind, shown.Attention = "not found", "not_found", true
 	case !r.PollSuccess():
-		v.Word, v.Kind = "unknown", "unknown"
+		shown.Word, shown.Kind = "unknown", "unknown"
 	case late && importing:
-		v.Word, v.Kind = "importing", "running"
+		shown.Word, shown.Kind = "importing", "running"
 	case r.LastImport.IsZero():
-		v.Word, v.Kind, v.Attention = "no import yet", "unknown", limited
+		shown.Word, shown.Kind, shown.Attention = "no import yet", "unknown", limited
 	case late:
-		v.Word, v.Kind, v.Attention = "overdue", "stalled", true
+		shown.Word, shown.Kind, shown.Attention = "overdue", "stalled", true
 	case !limited:
-		v.Word = "found"
+		shown.Word = "found"
 	}
-	return v
+	return shown
 }

@@ -20,25 +20,14 @@ const (
 type rowView struct {
 	*collector.ImportView
 	BranchURL string // of the branch's log; empty if it is not known
-	// Kind is the class for color and shape.
-	Kind      collector.State
-	Attention bool
-	// Working is set if lakeFS is working on it, and Unknown if the state was that
-	// when lakeFS last answered, and is not known any more.
-	Working, Unknown bool
 	// Missing is for how long lakeFS has not known the import.
 	Missing time.Duration
 	// Expired is set if lakeFS has forgotten the import by now.
-	Expired bool
-	Labels  []labelView
-
-	Percent  string // of the expected objects; empty if it is not known
-	Ratio    float64
-	Speed    string
+	Expired  bool
+	Labels   []labelView
 	Duration string // empty if it is not known
-	Updated  timeView
 	Started  timeView
-	Ended    timeView
+	Updated  timeView // which is the end of a finished one
 	Answered timeView // when lakeFS last knew it
 }
 
@@ -49,30 +38,17 @@ type labelView struct {
 }
 
 // row returns the row of an import. Times are by lakeFS's clock.
-func (b *builder) row(imp *collector.ImportView) rowView {
-	serverTime := b.serverTime(imp.Server)
+func (v *view) row(imp *collector.ImportView) rowView {
+	serverTime := v.serverTime(imp.Server)
 	r := rowView{
 		ImportView: imp,
-		BranchURL:  b.logURL(imp),
-		Kind:       kind(imp),
-		Attention:  needsAttention(imp.State),
-		Working:    isWorking(imp),
-		Unknown:    isUnknown(imp),
-		Missing:    b.snapshot.At.Sub(imp.NotFoundSince),
+		BranchURL:  v.logURL(imp),
+		Missing:    v.snapshot.At.Sub(imp.NotFoundSince),
 		Expired:    !imp.StartedAt.IsZero() && serverTime.Sub(imp.StartedAt) > expiry,
-		Labels:     b.labels(imp.Labels),
-		Updated:    formatTime(imp.UpdateTime, serverTime),
+		Labels:     v.labels(imp.Labels),
 		Started:    formatTime(imp.StartedAt, serverTime),
-		Answered:   formatTime(imp.StatusAt, b.snapshot.At),
-	}
-	if end, ok := imp.FinishedAt(); ok {
-		r.Ended = formatTime(end, serverTime)
-	}
-	if ratio, ok := imp.Progress(); ok {
-		r.Ratio, r.Percent = ratio, formatRatio(ratio)
-	}
-	if !r.Unknown {
-		r.Speed = speed(imp)
+		Updated:    formatTime(imp.UpdateTime, serverTime),
+		Answered:   formatTime(imp.StatusAt, v.snapshot.At),
 	}
 	if seconds, ok := duration(imp); ok {
 		r.Duration = formatSeconds(seconds)
@@ -98,11 +74,11 @@ func (r rowView) AllIngested() bool {
 func (r rowView) Unchanged() time.Duration { return r.StatusAt.Sub(r.ProgressAt) }
 
 // labels returns the user's labels, by name.
-func (b *builder) labels(labels map[string]string) []labelView {
+func (v *view) labels(labels map[string]string) []labelView {
 	var views []labelView
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
 		text := name + "=" + labels[name]
-		views = append(views, labelView{text, b.Query.Toggle("label", text), b.Query.Includes("label", text)})
+		views = append(views, labelView{text, v.Query.Toggle("label", text), v.Query.Includes("label", text)})
 	}
 	return views
 }

@@ -25,15 +25,15 @@ type serverView struct {
 }
 
 // fillServers fills in how the servers stand.
-func (b *builder) fillServers() {
-	b.Servers = make([]serverView, len(b.snapshot.Servers))
-	for i := range b.Servers {
-		v := &b.Servers[i]
-		v.ServerView = &b.snapshot.Servers[i]
-		v.judge(b.snapshot)
-		b.servers[v.Name] = v
-		if v.Kind == "down" {
-			b.Down = append(b.Down, v)
+func (v *view) fillServers() {
+	v.Servers = make([]serverView, len(v.snapshot.Servers))
+	for i := range v.Servers {
+		s := &v.Servers[i]
+		s.ServerView = &v.snapshot.Servers[i]
+		s.judge(v.snapshot)
+		v.servers[s.Name] = s
+		if s.Kind == "down" {
+			v.Down = append(v.Down, s)
 		}
 	}
 }

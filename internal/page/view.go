@@ -33,7 +33,6 @@ type view struct {
 	Repositories []repositoryView // those that need attention first
 	FileErrors   map[string]string
 	Storage      *collector.StorageFailure
-	StorageSince timeView
 
 	// Watched is how many imports there are. Total, Attention and Unknown are how
 	// many of them match everything but the states, need attention, and else are
@@ -53,6 +52,11 @@ type view struct {
 	Rows        []rowView
 	// Page is the number of this page; Prev and Next are 0 if there is none.
 	Page, Pages, Prev, Next int
+
+	snapshot *collector.Snapshot
+	servers  map[string]*serverView
+	// selected are the imports that match the query, in its order, of all pages.
+	selected []*collector.ImportView
 }
 
 // frame is what depends on neither the imports nor the query.
@@ -72,15 +76,6 @@ type totalView struct {
 	Count, Unknown int
 }
 
-// builder makes a view from a snapshot.
-type builder struct {
-	*view
-	snapshot *collector.Snapshot
-	servers  map[string]*serverView
-	// selected are the imports that match the query, in its order, of all pages.
-	selected []*collector.ImportView
-}
-
 // newView returns what the page shows of snapshot.
 func newView(snapshot *collector.Snapshot, q query, f frame) *view {
 	v := &view{
@@ -92,18 +87,19 @@ func newView(snapshot *collector.Snapshot, q query, f frame) *view {
 		Watched:    len(snapshot.Imports),
 		FileErrors: maps.Clone(snapshot.FileErrors),
 		Storage:    snapshot.Storage,
+		snapshot:   snapshot,
+		servers:    map[string]*serverView{},
 	}
 	maps.DeleteFunc(v.FileErrors, func(_, err string) bool { return err == "" })
-	if v.Storage != nil {
-		v.StorageSince = formatTime(v.Storage.Since, snapshot.At)
-	}
-	b := &builder{view: v, snapshot: snapshot, servers: map[string]*serverView{}}
-	b.fillServers()
-	b.fillImports()
-	b.fillRepositories()
-	b.fillRows()
+	v.fillServers()
+	v.fillImports()
+	v.fillRepositories()
+	v.fillRows()
 	return v
 }
+
+// Time returns how t, by the exporter's clock, is shown.
+func (v *view) Time(t time.Time) timeView { return formatTime(t, v.snapshot.At) }
 
 // Warnings counts what is wrong, but hides no imports that were seen before.
 func (v *view) Warnings() int {
@@ -140,36 +136,36 @@ func (v *view) Level() string {
 
 // fillImports counts, selects and sorts the imports that match the query: none
 // if that is wrong.
-func (b *builder) fillImports() {
-	selection, err := filter.Parse(b.Query.filterValues())
-	b.FilterError = err
+func (v *view) fillImports() {
+	selection, err := filter.Parse(v.Query.filterValues())
+	v.FilterError = err
 	for _, state := range collector.States() {
-		b.Totals = append(b.Totals, totalView{State: state})
+		v.Totals = append(v.Totals, totalView{State: state})
 	}
-	searched := b.Query.searched()
+	searched := v.Query.searched()
 	var newest time.Time
 	names := map[string]bool{}
-	for i := range b.snapshot.Imports {
-		imp := &b.snapshot.Imports[i]
+	for i := range v.snapshot.Imports {
+		imp := &v.snapshot.Imports[i]
 		names[imp.Repository] = true
 		if imp.Poll.At.After(newest) {
 			newest = imp.Poll.At
 		}
 		unknown := isUnknown(imp)
-		b.servers[imp.Server].count(imp, unknown)
+		v.servers[imp.Server].count(imp, unknown)
 		if err == nil && selection.ImportInAnyState(imp) && contains(imp, searched) {
-			b.count(imp, unknown)
+			v.count(imp, unknown)
 			if selection.Import(imp) {
-				b.selected = append(b.selected, imp)
+				v.selected = append(v.selected, imp)
 			}
 		} else if unknown || needsAttention(imp.State) {
-			b.Hidden++
+			v.Hidden++
 		}
 	}
-	b.Query.column().sort(b.selected, b.Query.Desc())
-	b.Polled = formatTime(newest, b.snapshot.At)
-	b.RepositoryNames = choices(slices.Sorted(maps.Keys(names)), b.Query.Get("repository"))
-	b.ServerNames = choices(slices.Sorted(maps.Keys(b.servers)), b.Query.Get("server"))
+	v.Query.column().sort(v.selected, v.Query.Desc())
+	v.Polled = formatTime(newest, v.snapshot.At)
+	v.RepositoryNames = choices(slices.Sorted(maps.Keys(names)), v.Query.Get("repository"))
+	v.ServerNames = choices(slices.Sorted(maps.Keys(v.servers)), v.Query.Get("server"))
 }
 
 // isUnknown reports whether the state of an import that was not finished is not
@@ -217,33 +213,33 @@ func choices(values []string, chosen string) []string {
 
 // fillRows fills in the imports of the page that is asked for, or of the last
 // one if there are fewer.
-func (b *builder) fillRows() {
-	b.Selected = len(b.selected)
-	b.Pages = max(1, (b.Selected+rowsPerPage-1)/rowsPerPage)
-	b.Page = min(b.Query.page(), b.Pages)
-	first := (b.Page - 1) * rowsPerPage
-	for _, imp := range b.selected[first:min(b.Selected, first+rowsPerPage)] {
-		b.Rows = append(b.Rows, b.row(imp))
+func (v *view) fillRows() {
+	v.Selected = len(v.selected)
+	v.Pages = max(1, (v.Selected+rowsPerPage-1)/rowsPerPage)
+	v.Page = min(v.Query.page(), v.Pages)
+	first := (v.Page - 1) * rowsPerPage
+	for _, imp := range v.selected[first:min(v.Selected, first+rowsPerPage)] {
+		v.Rows = append(v.Rows, v.row(imp))
 	}
-	b.Prev = b.Page - 1
-	if b.Page < b.Pages {
-		b.Next = b.Page + 1
+	v.Prev = v.Page - 1
+	if v.Page < v.Pages {
+		v.Next = v.Page + 1
 	}
 }
 
 // serverTime returns lakeFS's clock at the time of the snapshot, as far as it
 // is known.
-func (b *builder) serverTime(server string) time.Time {
-	if s := b.servers[server]; s != nil {
-		return b.snapshot.At.Add(s.ClockSkew)
+func (v *view) serverTime(server string) time.Time {
+	if s := v.servers[server]; s != nil {
+		return v.snapshot.At.Add(s.ClockSkew)
 	}
-	return b.snapshot.At
+	return v.snapshot.At
 }
 
 // logURL returns where lakeFS's web UI shows the commits of an import's branch,
 // or "" if that is not known.
-func (b *builder) logURL(imp *collector.ImportView) string {
-	server := b.servers[imp.Server]
+func (v *view) logURL(imp *collector.ImportView) string {
+	server := v.servers[imp.Server]
 	if server == nil || imp.Branch == lakefs.UnknownBranch {
 		return ""
 	}

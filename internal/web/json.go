@@ -103,10 +103,10 @@ type importJSON struct {
 	ObjectsPerSecond *float64          `json:"objects_per_second,omitempty"`
 	ETASeconds       *float64          `json:"eta_seconds,omitempty"`
 	StartedAt        time.Time         `json:"started_at,omitzero"`
-	UpdatedAt        *time.Time        `json:"updated_at,omitempty"`
+	UpdatedAt        time.Time         `json:"updated_at,omitzero"`
 	LastStatusAt     time.Time         `json:"last_status_at,omitzero"`
 	ProgressAt       time.Time         `json:"progress_at,omitzero"`
-	FinishedAt       *time.Time        `json:"finished_at,omitempty"`
+	FinishedAt       time.Time         `json:"finished_at,omitzero"`
 	Commit           *commitJSON       `json:"commit,omitempty"`
 	MetarangeID      string            `json:"metarange_id,omitempty"`
 	Error            string            `json:"error,omitempty"`
@@ -139,6 +139,7 @@ func newImportJSON(v *collector.ImportView) importJSON {
 		ObjectsPerSecond: rounded(v.Throughput()),
 		ETASeconds:       rounded(v.ETA()),
 		StartedAt:        v.StartedAt,
+		UpdatedAt:        v.UpdateTime,
 		LastStatusAt:     v.StatusAt.UTC(),
 		ProgressAt:       v.ProgressAt.UTC(),
 		MetarangeID:      v.MetarangeID,
@@ -147,13 +148,12 @@ func newImportJSON(v *collector.ImportView) importJSON {
 	}
 	if v.Seen() {
 		j.IngestedObjects = &v.IngestedObjects
-		j.UpdatedAt = &v.UpdateTime
 	}
-	if t, ok := v.FinishedAt(); ok {
-		j.FinishedAt = &t
+	if v.Finished() {
+		j.FinishedAt = v.UpdateTime
 	}
 	if v.CommitID != "" {
-		j.Commit = &commitJSON{ID: v.CommitID, URL: v.CommitURL()}
+		j.Commit = &commitJSON{v.CommitID, v.CommitURL()}
 	}
 	return j
 }
