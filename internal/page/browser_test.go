@@ -28,6 +28,7 @@ import (
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/demo"
+	"lakefs_import_exporter/internal/testworld"
 )
 
 // The pictures of the documentation are those of the demo, with fewer colors.
@@ -179,7 +180,7 @@ func serveDemo(t *testing.T, refresh time.Duration) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(sim.Close)
-	c := newCollector(t, sim.Now)
+	c := testworld.New(t, func(opts *collector.Options) { opts.Now = sim.Now }).Collector
 	cfg, err := sim.Config()
 	if err != nil {
 		t.Fatal(err)
@@ -277,7 +278,7 @@ func TestLooks(t *testing.T) {
 	if err != nil {
 		requireProgram(t, "axe-core", "make npm-tools")
 	}
-	b, e, troubled := newBrowser(t), serveDemo(t, refreshInterval), newWorld(t, brokenStore{})
+	b, e, troubled := newBrowser(t), serveDemo(t, refreshInterval), newWorld(t, breakStore)
 	troubled.addTrouble(func(string) {})
 	trouble, empty, hostile := serve(t, troubled.mux), serve(t, newWorld(t).mux), serve(t, newHostileWorld(t).mux)
 	for name, url := range map[string]string{

@@ -3,12 +3,9 @@ package page
 import (
 	"context"
 	"errors"
-	"flag"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,31 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/testworld"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
-
-// golden compares got with a file of testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name+".txt")
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
-}
 
 // goldenPage compares what people read on a page with a file of testdata.
 func goldenPage(t *testing.T, name string, page node) {
@@ -51,7 +27,7 @@ func goldenPage(t *testing.T, name string, page node) {
 			got += n.lines()
 		}
 	}
-	golden(t, name, got)
+	testworld.Golden(t, name+".txt", got)
 }
 
 // What people read when all is well but for some imports, and how filters that
@@ -76,7 +52,7 @@ func TestEveryState(t *testing.T) {
 // Whatever is wrong is on the page, and the headline says what is not known
 // therefore. Ages are by lakeFS's clock.
 func TestTrouble(t *testing.T) {
-	w := newWorld(t, brokenStore{})
+	w := newWorld(t, breakStore)
 	w.addTrouble(func(headline string) {
 		t.Helper()
 		if got := w.load("/imports").one("#headline").text(); got != "[bad] "+headline {
@@ -89,16 +65,19 @@ func TestTrouble(t *testing.T) {
 func TestHeadline(t *testing.T) {
 	w := newWorld(t)
 	goldenPage(t, "nothing_watched", w.load("/imports"))
-	lakeFS := w.addServer("prod", 0)
+	lakeFS := w.AddLakeFS("prod", 0)
 	lakeFS.AddRepository("any")
-	w.cfg.Repositories = []collector.Repository{{Server: "prod", Name: "any"}}
-	w.collector.Apply(w.cfg)
-	w.clock.Advance(time.Minute)
+	w.Config.Repositories = []collector.Repository{{Server: "prod", Name: "any"}}
+	w.Apply()
+	w.Clock.Advance(time.Minute)
 	goldenPage(t, "repositories_only", w.load("/imports"))
-	w.watch(newImport("prod", lakeFS.Start("any", "main", lakefstest.Script{Objects: 1000, Rate: 1}), 0))
-	w.clock.Advance(time.Minute)
+	w.Watch("prod", lakeFS.Start("any", "main", lakefstest.Script{Objects: 1000, Rate: 1}))
+	w.Clock.Advance(time.Minute)
 	goldenPage(t, "all_is_well", w.load("/imports"))
 }
+
+// breakStore has the world of a test store nothing.
+func breakStore(opts *collector.Options) { opts.Store = brokenStore{} }
 
 type brokenStore struct{}
 
@@ -119,11 +98,11 @@ const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'` + "`{
 // is hostile.
 func newHostileWorld(t testing.TB) *world {
 	w := newWorld(t)
-	ref := w.addServer(hostile, 0).Start("failed", "main", lakefstest.Script{
+	ref := w.AddLakeFS(hostile, 0).Start("failed", "main", lakefstest.Script{
 		End: lakefstest.Failure, Message: hostile + "\u0000" + strings.Repeat("<b>", 100),
 	})
-	w.watch(newImport(hostile, ref, 0, "team="+hostile, "empty=", "lines=a\nb\u2028c"))
-	w.clock.Advance(10 * time.Second)
+	w.Watch(hostile, ref, labels("team="+hostile, "empty=", "lines=a\nb\u2028c"))
+	w.Clock.Advance(10 * time.Second)
 	return w
 }
 
@@ -204,14 +183,14 @@ func TestAssets(t *testing.T) {
 // However many people look, lakeFS is asked once in five seconds.
 func TestPolls(t *testing.T) {
 	w := newWorld(t)
-	lakeFS := w.addServer("prod", 0)
+	lakeFS := w.AddLakeFS("prod", 0)
 	ref := lakeFS.Start("running", "main", lakefstest.Script{Objects: 1000, Rate: 1})
-	w.watch(newImport("prod", ref, 0))
+	w.Watch("prod", ref)
 	for _, tt := range []struct {
 		after time.Duration
 		want  int
 	}{{10 * time.Second, 1}, {5 * time.Second, 1}, {time.Second, 2}} {
-		w.clock.Advance(tt.after)
+		w.Clock.Advance(tt.after)
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() { w.get("/imports") })
@@ -227,12 +206,12 @@ func TestPolls(t *testing.T) {
 // leave nothing behind: neither a goroutine nor a page that nobody reads.
 func TestSlowLakeFS(t *testing.T) {
 	w := newWorld(t)
-	lakeFS := w.addServer("prod", 0)
+	lakeFS := w.AddLakeFS("prod", 0)
 	ref := lakeFS.Start("running", "main", lakefstest.Script{Objects: 1000, Rate: 1})
-	w.watch(newImport("prod", ref, 0))
-	w.clock.Advance(10 * time.Second)
+	w.Watch("prod", ref)
+	w.Clock.Advance(10 * time.Second)
 	w.poll()
-	w.clock.Advance(10 * time.Second)
+	w.Clock.Advance(10 * time.Second)
 	gate := make(chan struct{})
 	release := sync.OnceFunc(func() { close(gate) })
 	defer release()

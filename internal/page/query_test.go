@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/testworld"
 	"lakefs_import_exporter/lakefs"
 )
 
@@ -42,7 +43,7 @@ func TestSort(t *testing.T) {
 			}
 		}
 	}
-	golden(t, "sort", got.String())
+	testworld.Golden(t, "sort.txt", got.String())
 	if first, again := w.load("/imports").states(), w.load("/imports?sort=nosuch").states(); first != again {
 		t.Errorf("by default %s, by nothing that there is %s", first, again)
 	}
@@ -127,13 +128,11 @@ func TestLinksAndForm(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	w := newWorld(t)
-	w.addServer("prod", 0)
-	imports := make([]collector.Import, 450)
-	for i := range imports {
+	w.AddLakeFS("prod", 0)
+	for i := range 450 {
 		ref := lakefs.Ref{Repository: fmt.Sprintf("repo-%03d", i), Branch: "main", ID: fmt.Sprintf("id-%03d", i)}
-		imports[i] = newImport("prod", ref, 0, fmt.Sprintf("odd=%d", i%2))
+		w.Watch("prod", ref, labels(fmt.Sprintf("odd=%d", i%2)))
 	}
-	w.watch(imports...)
 	second := w.load("/imports?sort=id").follow(t, "Next")
 	third := w.load(second).follow(t, "Next")
 	for path, want := range map[string]string{

@@ -192,7 +192,7 @@ func TestStoppedReader(t *testing.T) {
 		for _, encoding := range []string{"identity", "gzip"} {
 			t.Run(encoding+path, func(t *testing.T) {
 				w := newWorld(t)
-				w.addLakeFS("prod")
+				w.AddLakeFS("prod", 0)
 				reader := newStuck()
 				r := newRequest(t.Context(), path)
 				r.Header.Set("Accept-Encoding", encoding)

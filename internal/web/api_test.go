@@ -36,17 +36,17 @@ type listed struct {
 
 func TestFilters(t *testing.T) {
 	w, prod := newAPIWorld(t, memoryStore{})
-	w.cfg.Repositories = []collector.Repository{{Server: "prod", Name: "other-repo", Labels: map[string]string{"team": "web"}}, {Server: "dev", Name: repo}}
+	w.Config.Repositories = []collector.Repository{{Server: "prod", Name: "other-repo", Labels: map[string]string{"team": "web"}}, {Server: "dev", Name: repo}}
 	labels := func(labels map[string]string) func(*collector.Import) {
 		return func(i *collector.Import) { i.Labels = labels }
 	}
 	for id, script := range map[string]lakefstest.Script{"running": import50k, "failed": {End: lakefstest.Failure}} {
-		ref := prod.StartAt(lakefs.Ref{Repository: "other-repo", Branch: "dev", ID: id}, script, w.clock.Now())
-		w.watch("prod", ref, labels(map[string]string{"team": "web", "tier": id}))
+		ref := prod.StartAt(lakefs.Ref{Repository: "other-repo", Branch: "dev", ID: id}, script, w.Clock.Now())
+		w.Watch("prod", ref, labels(map[string]string{"team": "web", "tier": id}))
 	}
-	w.watch("dev", lakefs.Ref{Repository: repo, Branch: lakefs.UnknownBranch, ID: "on-dev"}, labels(map[string]string{"team": "ingest"}))
+	w.Watch("dev", lakefs.Ref{Repository: repo, Branch: lakefs.UnknownBranch, ID: "on-dev"}, labels(map[string]string{"team": "ingest"}))
 	w.ask(http.MethodPut, apiPath+"by-api?server=dev", "")
-	w.clock.Advance(time.Minute)
+	w.Clock.Advance(time.Minute)
 	const everything = "by-api on-dev in-config failed running; dev prod; dev/my-repo prod/other-repo"
 	for query, want := range map[string]string{
 		"":                                 everything,
@@ -86,9 +86,9 @@ func TestFilters(t *testing.T) {
 // at one import one a second.
 func TestPollsOfTheAPI(t *testing.T) {
 	w := newWorld(t)
-	lakeFS := w.addLakeFS("prod")
+	lakeFS := w.AddLakeFS("prod", 0)
 	ref := lakeFS.Start(repo, branch, import50k)
-	w.watch("prod", ref)
+	w.Watch("prod", ref)
 	for _, step := range []struct {
 		advance time.Duration
 		path    string
@@ -102,7 +102,7 @@ func TestPollsOfTheAPI(t *testing.T) {
 		{0, "/metrics", 3},
 		{time.Second, "/metrics", 4},
 	} {
-		w.clock.Advance(step.advance)
+		w.Clock.Advance(step.advance)
 		w.get(step.path)
 		if got := lakeFS.StatusRequests(ref); got != step.polls {
 			t.Errorf("%s after %s: %d polls, want %d", step.path, step.advance, got, step.polls)
@@ -113,14 +113,14 @@ func TestPollsOfTheAPI(t *testing.T) {
 // A request names the branch of the import, or none.
 func TestBranchOfAnImport(t *testing.T) {
 	w := newWorld(t)
-	lakeFS := w.addLakeFS("prod")
-	w.watch("prod", lakefs.Ref{Repository: repo, Branch: branch, ID: "known"})
-	w.watch("prod", lakefs.Ref{Repository: repo, Branch: lakefs.UnknownBranch, ID: "unknown"})
+	lakeFS := w.AddLakeFS("prod", 0)
+	w.Watch("prod", lakefs.Ref{Repository: repo, Branch: branch, ID: "known"})
+	w.Watch("prod", lakefs.Ref{Repository: repo, Branch: lakefs.UnknownBranch, ID: "unknown"})
 	for path, want := range map[string]int{
 		"main/known": 200, "-/known": 200, "other/known": 404, "-/unknown": 200, "other/unknown": 200, "-/nosuch": 404,
 	} {
 		lakeFS.ResetStats()
-		w.clock.Advance(time.Second)
+		w.Clock.Advance(time.Second)
 		status, body := w.get("/api/v1/imports/my-repo/" + path)
 		if status != want {
 			t.Errorf("%s: %d %s", path, status, body)
@@ -133,16 +133,16 @@ func TestBranchOfAnImport(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	w := newWorld(t)
-	lakeFS := w.addLakeFS("prod")
+	lakeFS := w.AddLakeFS("prod", 0)
 	start := func(script lakefstest.Script) lakefs.Ref {
 		ref := lakeFS.Start(repo, branch, script)
-		w.watch("prod", ref)
+		w.Watch("prod", ref)
 		return ref
 	}
 	finished, running, hanging := start(lakefstest.Script{}), start(import50k), start(import50k)
 	ending := start(lakefstest.Script{Objects: 10, Rate: 1})
 	lakeFS.Inject(lakefstest.StatusOf(hanging), lakefstest.Fault{Break: lakefstest.BlackHole})
-	w.clock.Advance(2 * time.Second)
+	w.Clock.Advance(2 * time.Second)
 
 	for query, want := range map[string]int{"1m": 200, "0s": 200, "61s": 400, "soon": 400, "30": 400} {
 		if status, body := w.get(pathOf(finished) + "?wait=" + query); status != want {
@@ -168,7 +168,7 @@ func TestWait(t *testing.T) {
 		})
 	}
 	eventually(t, func() bool {
-		w.clock.Advance(100 * time.Millisecond)
+		w.Clock.Advance(100 * time.Millisecond)
 		return waiting.Load() == 0
 	})
 	requests.Wait()
@@ -190,7 +190,7 @@ func TestImportAPI(t *testing.T) {
 	w, prod := newAPIWorld(t, memoryStore{})
 	ref := prod.Start(repo, branch, import50k)
 	path := apiPath + ref.ID + "?server=prod"
-	w.clock.Advance(30 * time.Second)
+	w.Clock.Advance(30 * time.Second)
 
 	view := func(rest string) string {
 		return `{"server":"prod","repository":"my-repo","branch":"main","import_id":"` + ref.ID + `","source":"api",` + rest + "}\n"

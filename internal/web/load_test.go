@@ -20,7 +20,7 @@ import (
 func (w *world) start(server string, lakeFS *lakefstest.Server, n int, watched bool) []lakefs.Ref {
 	refs := make([]lakefs.Ref, n)
 	for i := range refs {
-		refs[i] = lakeFS.StartAt(lakefs.Ref{Repository: repo, Branch: branch, ID: fmt.Sprintf("import-%06d", i)}, import50k, w.clock.Now())
+		refs[i] = lakeFS.StartAt(lakefs.Ref{Repository: repo, Branch: branch, ID: fmt.Sprintf("import-%06d", i)}, import50k, w.Clock.Now())
 	}
 	if watched {
 		w.watchMany(server, n)
@@ -34,7 +34,7 @@ func (w *world) start(server string, lakeFS *lakefstest.Server, n int, watched b
 func TestHundredPipelines(t *testing.T) {
 	const pipelines, rounds = 100, 3
 	w := newWorld(t)
-	lakeFS := w.addLakeFS("prod")
+	lakeFS := w.AddLakeFS("prod", 0)
 	refs := w.start("prod", lakeFS, pipelines+1, true)
 	hanging, refs := refs[0], refs[1:]
 	hold := make(chan struct{})
@@ -44,11 +44,11 @@ func TestHundredPipelines(t *testing.T) {
 		hung.Go(func() { w.handler.ServeHTTP(httptest.NewRecorder(), newRequest(t.Context(), path)) })
 	}
 	eventually(t, func() bool {
-		return !slices.ContainsFunc(w.collector.Snapshot().Imports, func(v collector.ImportView) bool { return v.ID != hanging.ID && !v.Seen() })
+		return !slices.ContainsFunc(w.Collector.Snapshot().Imports, func(v collector.ImportView) bool { return v.ID != hanging.ID && !v.Seen() })
 	})
 	lakeFS.ResetStats()
 	for range rounds {
-		w.clock.Advance(5 * time.Second)
+		w.Clock.Advance(5 * time.Second)
 		var all sync.WaitGroup
 		for _, ref := range refs {
 			all.Go(func() {
@@ -71,7 +71,7 @@ func TestHundredPipelines(t *testing.T) {
 func TestWaitingIsBounded(t *testing.T) {
 	const more = 20
 	w := newWorld(t)
-	ref := w.start("prod", w.addLakeFS("prod"), 1, true)[0]
+	ref := w.start("prod", w.AddLakeFS("prod", 0), 1, true)[0]
 	ctx, hangUp := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	var answered atomic.Int64

@@ -155,13 +155,13 @@ func TestScrapeTimeout(t *testing.T) {
 // as one.
 func TestTimeoutOfANanosecond(t *testing.T) {
 	w := newWorld(t)
-	lakeFS := w.addLakeFS("prod")
+	lakeFS := w.AddLakeFS("prod", 0)
 	ref := lakeFS.Start(repo, branch, import50k)
-	w.watch("prod", ref)
+	w.Watch("prod", ref)
 	if status, body := w.get("/metrics", scrapeTimeoutHeader, "1e-9"); status != http.StatusOK || !strings.Contains(body, "\nlakefs_import_poll_success{") {
 		t.Errorf("%d %s", status, body)
 	}
-	if v, _ := w.collector.Watched(w.cfg.Imports[0].Key); v.Poll != (collector.Poll{}) {
+	if v, _ := w.Collector.Watched(w.Config.Imports[0].Key); v.Poll != (collector.Poll{}) {
 		t.Errorf("polled: %+v", v.Poll)
 	}
 	if got := getJSON[list](w, "/api/v1/imports").Imports[0].Poll; !got.Success {
@@ -173,9 +173,9 @@ func TestTimeoutOfANanosecond(t *testing.T) {
 func TestScrapeOfAClientThatHungUp(t *testing.T) {
 	for _, path := range []string{"/api/v1/imports", "/imports"} {
 		w := newWorld(t)
-		lakeFS := w.addLakeFS("prod")
+		lakeFS := w.AddLakeFS("prod", 0)
 		ref := lakeFS.Start(repo, branch, import50k)
-		w.watch("prod", ref)
+		w.Watch("prod", ref)
 		ctx, hangUp := context.WithCancel(t.Context())
 		hangUp()
 		w.handler.ServeHTTP(discarded{io.Discard, http.Header{}}, newRequest(ctx, "/metrics"))
@@ -190,9 +190,9 @@ func TestScrapeOfAClientThatHungUp(t *testing.T) {
 func TestScrapeWhileLakeFSHangs(t *testing.T) {
 	const imports = 1000
 	w := newWorld(t)
-	w.addLakeFS("prod").Inject(lakefstest.Everything, lakefstest.Fault{Break: lakefstest.BlackHole})
+	w.AddLakeFS("prod", 0).Inject(lakefstest.Everything, lakefstest.Fault{Break: lakefstest.BlackHole})
 	w.watchMany("prod", imports)
-	ctx, cancel := context.WithTimeout(t.Context(), pollTimeout)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	resp, body := w.send(ctx, http.MethodGet, "/metrics", "", scrapeTimeoutHeader, "1")
 	if got := strings.Count(body, "\nlakefs_import_poll_success{"); resp.StatusCode != http.StatusOK || got != imports {
@@ -213,7 +213,7 @@ func TestPollTime(t *testing.T) {
 func BenchmarkRendering(b *testing.B) {
 	const imports = 10_000
 	w := newWorld(b)
-	w.addLakeFS("prod")
+	w.AddLakeFS("prod", 0)
 	w.watchMany("prod", imports)
 	for b.Loop() {
 		r := newRequest(b.Context(), "/metrics")

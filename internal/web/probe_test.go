@@ -12,10 +12,10 @@ import (
 
 func TestProbeEndpoint(t *testing.T) {
 	w := newWorld(t)
-	prod := w.addLakeFS("prod")
+	prod := w.AddLakeFS("prod", 0)
 	ref := prod.Start(repo, branch, import50k)
-	w.watch("prod", ref, func(i *collector.Import) { i.Labels = map[string]string{"team": "ingest"} })
-	w.clock.Advance(30 * time.Second)
+	w.Watch("prod", ref, func(i *collector.Import) { i.Labels = map[string]string{"team": "ingest"} })
+	w.Clock.Advance(30 * time.Second)
 	for _, target := range []string{"lakefs://" + ref.String(), ref.String()} {
 		status, body := w.get("/probe?server=prod&target=" + target)
 		if status != 200 {
@@ -32,7 +32,7 @@ func TestProbeEndpoint(t *testing.T) {
 
 	// A target that fails is an answer too, without last values.
 	prod.Inject(lakefstest.Everything, lakefstest.Fault{Status: 500})
-	w.clock.Advance(time.Second)
+	w.Clock.Advance(time.Second)
 	status, body := w.get("/probe?target=" + ref.String())
 	if status != 200 || !strings.Contains(body, "\nlakefs_import_poll_success{") || !strings.Contains(body, "\nlakefs_up{server=\"prod\"} 0\n") || strings.Contains(body, "ingested") {
 		t.Errorf("a failed poll: %d %s", status, body)
@@ -41,8 +41,8 @@ func TestProbeEndpoint(t *testing.T) {
 
 func TestProbeErrors(t *testing.T) {
 	w := newWorld(t)
-	w.addLakeFS("prod")
-	w.addLakeFS("dev")
+	w.AddLakeFS("prod", 0)
+	w.AddLakeFS("dev", 0)
 	for _, tc := range []struct{ query, timeout, want string }{
 		{query: "", want: "target is missing: must be [lakefs://]REPOSITORY/BRANCH/IMPORT_ID"},
 		{query: "server=prod&target=my-repo/main", want: `target "my-repo/main": must be [lakefs://]REPOSITORY/BRANCH/IMPORT_ID`},

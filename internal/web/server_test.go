@@ -98,7 +98,7 @@ func (pipe) Addr() net.Addr { return &net.TCPAddr{} }
 // to wait for.
 func TestClientThatStopsReading(t *testing.T) {
 	w := newWorld(t)
-	w.addLakeFS("prod")
+	w.AddLakeFS("prod", 0)
 	for _, path := range []string{"/metrics", "/probe?target=my-repo/main/x", "/imports", "/api/v1/imports", "/nosuch"} {
 		t.Run(path, func(t *testing.T) {
 			closed := make(chan struct{})
@@ -137,10 +137,10 @@ func TestLimitsSpareLongScrapes(t *testing.T) {
 			t.Run(protocol+" "+path, func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
-				lakeFS := w.addLakeFS("prod")
+				lakeFS := w.AddLakeFS("prod", 0)
 				ref := lakeFS.Start(repo, branch, lakefstest.Script{})
-				w.watch("prod", ref)
-				w.clock.Advance(time.Second)
+				w.Watch("prod", ref)
+				w.Clock.Advance(time.Second)
 				lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Delay: limit * 3 / 2})
 				server := serve(t, w.handler, func(s *httptest.Server) {
 					s.EnableHTTP2 = protocol == "HTTP/2.0"

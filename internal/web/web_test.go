@@ -270,8 +270,8 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	}
 	for range 10 {
-		w.clock.Advance(time.Second)
-		w.collector.Apply(w.cfg)
+		w.Clock.Advance(time.Second)
+		w.Apply()
 	}
 	all.Wait()
 }

@@ -5,26 +5,21 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	kitlog "github.com/go-kit/log"
-	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/config"
 	"go.uber.org/goleak"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/testworld"
 	"lakefs_import_exporter/lakefs"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
@@ -32,15 +27,11 @@ import (
 // No test leaves a goroutine behind.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
-
 const (
 	repo   = "my-repo"
 	branch = "main"
 	// testPatience is how long a test waits for what is bound to happen.
 	testPatience = 30 * time.Second
-	// pollTimeout is how long lakeFS has to answer.
-	pollTimeout = time.Minute
 )
 
 // import50k runs for 100 seconds.
@@ -49,13 +40,10 @@ var import50k = lakefstest.Script{Objects: 50_000, Rate: 500}
 // world is the exporter behind a real HTTP server, and the lakeFS servers that
 // it polls over TCP, all on one clock.
 type world struct {
-	t         testing.TB
-	clock     *lakefstest.Clock
-	collector *collector.Collector
-	cfg       collector.Config
-	handler   http.Handler
-	url       string // of the exporter
-	reloads   *int   // of its configuration; see newAPIWorld
+	*testworld.World
+	handler http.Handler
+	url     string // of the exporter
+	reloads *int   // of its configuration; see newAPIWorld
 }
 
 // settings are what the options of a world can be changed in.
@@ -67,28 +55,19 @@ type settings struct {
 // newWorld returns a world that watches nothing yet.
 func newWorld(t testing.TB, change ...func(settings)) *world {
 	t.Helper()
-	w := &world{t: t, clock: lakefstest.NewClock(time.Date(2026, 11, 22, 10, 50, 27, 374205733, time.UTC))}
 	opts := Options{
-		Registry:      prometheus.NewRegistry(),
 		Logger:        kitlog.NewNopLogger(),
 		Reload:        func(context.Context) error { return nil },
 		TelemetryPath: "/metrics",
 		TimeoutOffset: 500 * time.Millisecond,
 		Version:       "1.2.3",
 	}
-	collectorOpts := collector.Options{
-		Now: w.clock.Now, Registerer: opts.Registry, Logger: opts.Logger,
-		Retention: 24 * time.Hour, MaxRegistered: 3, FinishedFor: 24 * time.Hour,
-	}
-	for _, f := range change {
-		f(settings{&opts, &collectorOpts})
-	}
-	var err error
-	if w.collector, err = collector.New(collectorOpts); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.collector.Close() }) // fails where the test's Store does
-	opts.Collector = w.collector
+	w := &world{World: testworld.New(t, func(collectorOpts *collector.Options) {
+		for _, f := range change {
+			f(settings{&opts, collectorOpts})
+		}
+	})}
+	opts.Collector, opts.Registry = w.Collector, w.Registry
 	w.handler = New(opts)
 	w.url = serve(t, w.handler, (*httptest.Server).Start).URL
 	return w
@@ -108,48 +87,15 @@ func serve(t testing.TB, handler http.Handler, start func(*httptest.Server), cha
 	return server
 }
 
-// addLakeFS starts a lakeFS and adds it to the config.
-func (w *world) addLakeFS(name string) *lakefstest.Server {
-	w.t.Helper()
-	server, err := lakefstest.New(lakefstest.Options{Clock: w.clock.Now})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(server.Close)
-	httpConfig := config.DefaultHTTPClientConfig
-	httpConfig.BasicAuth = &config.BasicAuth{Username: lakefstest.AccessKeyID, Password: lakefstest.SecretAccessKey}
-	client, err := lakefs.NewClient(lakefs.ClientConfig{EndpointURL: server.URL, HTTP: httpConfig, UserAgent: "test"})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(client.CloseIdleConnections)
-	w.cfg.Servers = append(w.cfg.Servers, collector.Server{Name: name, Client: client, Timeout: pollTimeout, MaxConcurrentRequests: 32})
-	w.collector.Apply(w.cfg)
-	return server
-}
-
-// watch has an import watched.
-func (w *world) watch(server string, ref lakefs.Ref, change ...func(*collector.Import)) {
-	w.t.Helper()
-	imp := collector.Import{
-		Key: collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, Branch: ref.Branch, NoProgressAfter: collector.DefaultNoProgressAfter,
-	}
-	for _, f := range change {
-		f(&imp)
-	}
-	w.cfg.Imports = append(w.cfg.Imports, imp)
-	w.collector.Apply(w.cfg)
-}
-
 // watchMany has n imports of a server watched that are not in lakeFS.
 func (w *world) watchMany(server string, n int) {
 	for i := range n {
-		w.cfg.Imports = append(w.cfg.Imports, collector.Import{
+		w.Config.Imports = append(w.Config.Imports, collector.Import{
 			Key:    collector.Key{Server: server, Repository: repo, ID: fmt.Sprintf("import-%06d", i)},
 			Branch: branch, NoProgressAfter: time.Hour,
 		})
 	}
-	w.collector.Apply(w.cfg)
+	w.Apply()
 }
 
 // importID is that of the import on each of two servers: both count from one.
@@ -162,21 +108,21 @@ const (
 // everything that a user can say about it, and dev's has failed. It also watches
 // two repositories.
 func (w *world) twoServers() (prod, dev *lakefstest.Server) {
-	w.t.Helper()
-	prod, dev = w.addLakeFS("prod"), w.addLakeFS("dev")
-	w.cfg.Repositories = []collector.Repository{
+	w.T.Helper()
+	prod, dev = w.AddLakeFS("prod", 0), w.AddLakeFS("dev", 0)
+	w.Config.Repositories = []collector.Repository{
 		{Server: "prod", Name: "fresh", MaxImportAge: 26 * time.Hour, Labels: map[string]string{"team": "ingest"}},
 		{Server: "prod", Name: "missing"},
 	}
-	prod.StartAt(lakefs.Ref{Repository: "fresh", Branch: branch, ID: "fresh"}, lakefstest.Script{}, w.clock.Now().Add(-time.Hour))
-	w.watch("prod", prod.Start(repo, branch, import50k), func(i *collector.Import) {
+	prod.StartAt(lakefs.Ref{Repository: "fresh", Branch: branch, ID: "fresh"}, lakefstest.Script{}, w.Clock.Now().Add(-time.Hour))
+	w.Watch("prod", prod.Start(repo, branch, import50k), func(i *collector.Import) {
 		i.ExpectedObjects = 50_000
 		i.NoProgressAfter = 2 * time.Hour
 		i.MaxDuration = 6 * time.Hour
 		i.Labels = map[string]string{"team": "ingest & <friends>"}
 	})
-	w.watch("dev", dev.Start(repo, branch, lakefstest.Script{Objects: 9, End: lakefstest.Failure}))
-	w.clock.Advance(30 * time.Second)
+	w.Watch("dev", dev.Start(repo, branch, lakefstest.Script{Objects: 9, End: lakefstest.Failure}))
+	w.Clock.Advance(30 * time.Second)
 	return prod, dev
 }
 
@@ -184,10 +130,10 @@ func (w *world) twoServers() (prod, dev *lakefstest.Server) {
 // which nothing is taken. The header is in pairs. It can be called by several
 // goroutines.
 func (w *world) send(ctx context.Context, method, path, body string, header ...string) (*http.Response, string) {
-	w.t.Helper()
+	w.T.Helper()
 	req, err := http.NewRequestWithContext(ctx, method, w.url+path, strings.NewReader(body))
 	if err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 		return &http.Response{}, ""
 	}
 	for i := 0; i < len(header); i += 2 {
@@ -197,35 +143,35 @@ func (w *world) send(ctx context.Context, method, path, body string, header ...s
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 		return &http.Response{}, ""
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
-		w.t.Error(err)
+		w.T.Error(err)
 	}
 	return resp, string(answer)
 }
 
 // ask is send that returns the status.
 func (w *world) ask(method, path, body string, header ...string) (int, string) {
-	w.t.Helper()
-	resp, answer := w.send(w.t.Context(), method, path, body, header...)
+	w.T.Helper()
+	resp, answer := w.send(w.T.Context(), method, path, body, header...)
 	return resp.StatusCode, answer
 }
 
 func (w *world) get(path string, header ...string) (int, string) {
-	w.t.Helper()
+	w.T.Helper()
 	return w.ask(http.MethodGet, path, "", header...)
 }
 
 // getJSON decodes the answer to a GET, which must have status 200.
 func getJSON[T any](w *world, path string) (v T) {
-	w.t.Helper()
+	w.T.Helper()
 	status, body := w.get(path)
 	if err := json.Unmarshal([]byte(body), &v); err != nil || status != http.StatusOK {
-		w.t.Errorf("%s: %d %.300s, %v", path, status, body, err)
+		w.T.Errorf("%s: %d %.300s, %v", path, status, body, err)
 	}
 	return v
 }
@@ -238,25 +184,13 @@ var volatile = map[string]*regexp.Regexp{
 	"http://127.0.0.1:PORT": regexp.MustCompile(`http://127\.0\.0\.1:\d+`),
 }
 
-// golden compares got with a file in testdata, or writes it with -update.
+// golden compares what in got is not volatile with a file in testdata.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	for with, pattern := range volatile {
 		got = pattern.ReplaceAllString(got, with)
 	}
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
+	testworld.Golden(t, name, got)
 }
 
 // indented returns one line of JSON as several.
@@ -312,9 +246,9 @@ func newAPIWorld(t testing.TB, store memoryStore) (w *world, prod *lakefstest.Se
 		s.Reload = func(context.Context) error { reloads++; return nil }
 	})
 	w.reloads = &reloads
-	prod = w.addLakeFS("prod")
-	w.addLakeFS("dev")
-	w.watch("prod", lakefs.Ref{Repository: repo, Branch: branch, ID: "in-config"})
+	prod = w.AddLakeFS("prod", 0)
+	w.AddLakeFS("dev", 0)
+	w.Watch("prod", lakefs.Ref{Repository: repo, Branch: branch, ID: "in-config"})
 	return w, prod
 }
 
