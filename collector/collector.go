@@ -118,8 +118,8 @@ func New(opts Options) (*Collector, error) {
 		servers:   map[string]*server{},
 	}
 	c.persist = &persister{
-		store: opts.Store, now: opts.Now, logger: opts.Logger, errors: counters.storageErrors,
-		watch: c.watch, expiryTime: c.expiryTime, maxRegistered: opts.MaxRegistered,
+		store: opts.Store, watch: c.watch, errors: counters.storageErrors,
+		expiryTime: c.expiryTime, maxRegistered: opts.MaxRegistered,
 	}
 	return c, c.persist.start()
 }

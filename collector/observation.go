@@ -361,12 +361,3 @@ func recentThroughput(samples []sample, now time.Time) (float64, bool) {
 	grown := samples[n-1].objects - samples[0].objects
 	return float64(max(0, grown)) / samples[n-1].at.Sub(samples[0].at).Seconds(), true
 }
-
-// average returns the objects ingested in a second on average since the start,
-// and false where that cannot be told. Both ends are by lakeFS's clock.
-func (o *Observation) average(startedAt time.Time) (float64, bool) {
-	if !o.Seen() || startedAt.IsZero() || !o.UpdateTime.After(startedAt) {
-		return 0, false
-	}
-	return float64(o.IngestedObjects) / o.UpdateTime.Sub(startedAt).Seconds(), true
-}

@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -59,11 +58,9 @@ var (
 // persister keeps the Store up to date with the watchlist, beside the scrapes.
 type persister struct {
 	store         Store
-	now           func() time.Time
 	expiryTime    func() (time.Time, bool) // see Collector.expiryTime
 	maxRegistered int
 	watch         *watchlist
-	logger        log.Logger
 	errors        prometheus.Counter
 
 	wake    chan struct{} // has one element if there is something to store
@@ -86,7 +83,7 @@ func (p *persister) start() error {
 		return err
 	}
 	for _, skipped := range stored.Skipped {
-		level.Warn(p.logger).Log("msg", "Skipped part of the storage", "err", skipped)
+		level.Warn(p.watch.logger).Log("msg", "Skipped part of the storage", "err", skipped)
 	}
 	p.watch.restore(stored.Registrations, stored.Observations)
 	p.wake, p.changes = make(chan struct{}, 1), make(chan func())
@@ -139,7 +136,7 @@ func (p *persister) close() error {
 // save stores what was seen of finished imports, and once in a while, or if all
 // is set, of all. It then removes what is of no more use.
 func (p *persister) save(all bool) {
-	now := p.now()
+	now := p.watch.now()
 	age := now.Sub(p.saved)
 	all = all || age < 0 || age >= saveInterval
 	if unsaved := p.watch.notStored(all); len(unsaved) > 0 || p.failure.Load() != nil { // to see whether it still fails
@@ -169,13 +166,13 @@ func (p *persister) removeExpired() {
 // update changes the Store. It counts every failure, and logs once for as long
 // as every write fails.
 func (p *persister) update(doing string, changes Changes) error {
-	begin := p.now()
+	begin := p.watch.now()
 	before := p.failure.Load()
 	err := p.store.Update(changes)
 	if err == nil {
 		p.failure.Store(nil)
 		if before != nil {
-			level.Info(p.logger).Log("msg", "Writing to the storage succeeds again")
+			level.Info(p.watch.logger).Log("msg", "Writing to the storage succeeds again")
 		}
 		return nil
 	}
@@ -183,7 +180,7 @@ func (p *persister) update(doing string, changes Changes) error {
 	p.errors.Inc()
 	if before == nil {
 		before = &StorageFailure{Since: begin}
-		level.Error(p.logger).Log("msg", "Writing to the storage failed; keeping in memory what is not stored", "err", err)
+		level.Error(p.watch.logger).Log("msg", "Writing to the storage failed; keeping in memory what is not stored", "err", err)
 	}
 	p.failure.Store(&StorageFailure{before.Since, err.Error()})
 	return err

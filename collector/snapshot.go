@@ -120,13 +120,14 @@ func (v *ImportView) PollSuccess() bool {
 	return v.Confirmed || v.Poll.Result == resultSuccess
 }
 
-// Throughput returns the objects ingested in a second, and false if that
-// cannot be told.
+// Throughput returns the objects ingested in a second, of late or else on average
+// since the start, and false if that cannot be told.
 func (v *ImportView) Throughput() (objectsPerSecond float64, ok bool) {
 	if v.recentKnown {
 		return v.recent, true
 	}
-	return v.average(v.StartedAt)
+	took := v.UpdateTime.Sub(v.StartedAt) // both by lakeFS's clock
+	return float64(v.IngestedObjects) / took.Seconds(), v.Seen() && !v.StartedAt.IsZero() && took > 0
 }
 
 // Progress returns how much of the expected objects is ingested, from 0 to 1,
@@ -170,8 +171,6 @@ func importLabels(i *Import) []seriesLabel {
 	return userLabels(i.Labels, seriesLabel{"branch", i.Branch}, seriesLabel{"import_id", i.ID},
 		seriesLabel{"repository", i.Repository}, seriesLabel{"server", i.Server})
 }
-
-func (v *ImportView) labels() []seriesLabel { return importLabels(v.Import) }
 
 func (v *RepositoryView) labels() []seriesLabel {
 	return userLabels(v.Labels, seriesLabel{"repository", v.Name}, seriesLabel{"server", v.Server})
@@ -250,7 +249,8 @@ var discoveryGauges = []gauge[ServerView]{
 
 // Families returns the metrics of s, by name.
 func (s *Snapshot) Families() []Family {
-	imports := families(importGauges, s.shownImports(), (*ImportView).labels, func(v *ImportView) string { return v.block })
+	imports := families(importGauges, s.shownImports(),
+		func(v *ImportView) []seriesLabel { return importLabels(v.Import) }, func(v *ImportView) string { return v.block })
 	var others []Family
 	if s.ofProbe {
 		others = families(serverGauges[:1], s.Servers, (*ServerView).labels, nil)
