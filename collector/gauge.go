@@ -149,7 +149,11 @@ func appendLabels(b []byte, labels []seriesLabel) []byte {
 		}
 		b = append(b, l.name...)
 		b = append(b, `="`...)
-		b = append(b, valueEscaper.Replace(l.value)...)
+		value := l.value
+		if strings.ContainsAny(value, "\\\n\"") { // which costs less than the replacer
+			value = valueEscaper.Replace(value)
+		}
+		b = append(b, value...)
 		b = append(b, '"')
 	}
 	return b
