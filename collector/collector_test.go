@@ -205,24 +205,28 @@ func TestHangingFiles(t *testing.T) {
 }
 
 // What is watched for several reasons has the settings of the first, and its
-// memory whatever the reason.
+// memory whatever the reason. Branch and labels are attributes: other ones begin
+// other series.
 func TestPrecedence(t *testing.T) {
 	w := newWorldWith(t, newFakeStore())
 	ref := w.lakeFS.Start(repo, branch, import50k)
 	from := func(origin collector.Origin) collector.Import {
 		return newImport(ref, func(i *collector.Import) { i.Labels = map[string]string{"team": origin.String()} })
 	}
+	checkBranch := func(when string, want collector.Origin, branch string) {
+		t.Helper()
+		series := fmt.Sprintf(`lakefs_import_ingested_objects{branch="%s",import_id="%s",repository="my-repo",server="prod",team="%s"} 15000`, branch, ref.ID, want)
+		s := w.collector.Snapshot()
+		equal(t, when, []string{want.String(), series}, []string{s.Imports[0].Origin.String(), lines(t, s, "lakefs_import_ingested_objects{")})
+	}
 	check := func(when string, want collector.Origin) {
 		t.Helper()
-		v := w.watched(keyOf(ref))
-		if v.Origin != want || v.Labels["team"] != want.String() || v.IngestedObjects != 15_000 {
-			t.Errorf("%s: %s, %v, %d objects", when, v.Origin, v.Labels, v.IngestedObjects)
-		}
+		checkBranch(when, want, branch)
 	}
 	refresh, _ := w.discover(&database{team: "discovery"})
 	refresh(ref)
 	w.after(30 * time.Second)
-	check("discovered", collector.FromDiscovery)
+	checkBranch("discovered", collector.FromDiscovery, lakefs.UnknownBranch)
 	if created, err := w.collector.Register(t.Context(), from(collector.FromAPI)); created || err != nil {
 		t.Errorf("registering a discovered import: created %v, %v", created, err)
 	}
@@ -234,43 +238,21 @@ func TestPrecedence(t *testing.T) {
 	check("in the config too", collector.FromConfig)
 	w.register(from(collector.FromAPI))
 	check("registered again", collector.FromConfig)
+	w.cfg.Imports = slices.Clone(w.cfg.Imports)
+	w.cfg.Imports[0].Branch = "dev"
+	w.collector.Apply(w.cfg)
+	checkBranch("through another branch", collector.FromConfig, "dev")
 	w.cfg.Imports = nil
 	change := w.withFiles(collector.FileSet{Imports: []collector.Import{from(collector.FromFile)}})
 	check("no longer in the config", collector.FromFile)
 	change(collector.FileSet{})
 	check("no longer in a file", collector.FromAPI)
 	w.unregister(keyOf(ref))
-	check("unregistered", collector.FromDiscovery)
+	checkBranch("unregistered", collector.FromDiscovery, lakefs.UnknownBranch)
 	var conflict collector.ConflictError
 	if err := w.collector.Unregister(t.Context(), keyOf(ref)); !errors.As(err, &conflict) {
 		t.Errorf("unregistering a discovered import: %v", err)
 	}
-}
-
-// Branch and labels are attributes: other ones begin other series, and what was
-// seen stays.
-func TestChangedSettingsKeepTheMemory(t *testing.T) {
-	w := newWorld(t)
-	key := w.watchMany(1, import50k)[0]
-	w.after(30 * time.Second)
-	before := w.watched(key)
-	for _, change := range []func(){
-		func() { w.cfg.Imports[0].Branch = "dev" },
-		func() { w.cfg.Imports[0].Labels = map[string]string{"team": "ingest"} },
-		func() { w.cfg.Servers[0] = w.server("prod", "wrong") },
-	} {
-		w.cfg.Imports = slices.Clone(w.cfg.Imports)
-		change()
-		w.collector.Apply(w.cfg)
-		w.advance(30 * time.Second)
-	}
-	s := w.scrape() // fails, because of the last change
-	if v := s.Imports[0]; v.PollSuccess() {
-		t.Error("poll with the wrong key succeeded")
-	}
-	equal(t, "what was seen", before.Observation, s.Imports[0].Observation)
-	want := fmt.Sprintf(`lakefs_import_ingested_objects{branch="dev",import_id="%s",repository="repo-00",server="prod",team="ingest"} 15000`, key.ID)
-	equal(t, "series", want, lines(t, s, "lakefs_import_ingested_objects{"))
 }
 
 // Registered imports stay when their server has left the config, and are not

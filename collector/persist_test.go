@@ -204,16 +204,6 @@ func TestRegister(t *testing.T) {
 	})
 }
 
-func TestWithoutStore(t *testing.T) {
-	w := newWorld(t)
-	if _, err := w.collector.Register(context.Background(), newImport(unknownRef)); err == nil {
-		t.Error("registered")
-	}
-	if err := w.collector.Unregister(context.Background(), keyOf(unknownRef)); err == nil {
-		t.Error("unregistered")
-	}
-}
-
 func TestRetention(t *testing.T) {
 	endless := lakefstest.Script{Objects: 1e9, Rate: 1}
 	for _, tc := range []struct {
@@ -318,38 +308,32 @@ func TestDepartedImports(t *testing.T) {
 	w := newWorldWith(t, newFakeStore())
 	ref := w.lakeFS.Start(repo, branch, lakefstest.Script{})
 	key := w.watch(ref)
-	with, without := w.cfg, w.cfg
-	without.Imports = nil
-	apply := func(cfg collector.Config) {
-		w.cfg = cfg
-		w.collector.Apply(cfg)
+	watched := w.cfg.Imports
+	apply := func(imports []collector.Import) {
+		w.cfg.Imports = imports
+		w.collector.Apply(w.cfg)
 	}
-	w.advance(time.Minute)
 	w.store.set(errDisk, nil)
-	w.scrape()
+	w.after(time.Minute)
 	w.after(time.Second)
 	w.save() // in vain
 	w.lakeFS.Forget(ref)
-	apply(without)
+	apply(nil)
+	w.store.set(nil, nil)
+	w.restart()
 	if got := w.collector.Snapshot().Imports; len(got) > 0 {
 		t.Errorf("still watched: %+v", got)
 	}
-	w.store.set(nil, nil)
-	w.restart()
-	apply(with)
-	if v := w.watched(key); v.State != collector.Succeeded {
-		t.Errorf("after a restart: %s", v.State)
-	}
-	apply(without)
+	apply(watched)
+	equal(t, "after a restart", collector.Succeeded, w.watched(key).State)
+	apply(nil)
 	w.after(24 * time.Hour)
 	w.restart()
 	if _, observations := w.store.size(); observations != 0 {
 		t.Error("a day later it is still stored")
 	}
-	apply(with)
-	if v := w.watched(key); v.State != collector.Unknown {
-		t.Errorf("a day later: %s", v.State)
-	}
+	apply(watched)
+	equal(t, "a day later", collector.Unknown, w.watched(key).State)
 }
 
 // A full disk costs durability, and nothing else.
@@ -409,15 +393,10 @@ func TestStorageBlocks(t *testing.T) {
 	w.store.set(nil, blocked)
 	w.scrape()
 	w.save()
-	for range 3 {
-		w.advance(time.Second)
-		if v := w.scrape().Imports[0]; v.State != collector.Succeeded {
-			t.Errorf("got %s", v.State)
-		}
-		w.get(key)
-		w.collector.Refresh(context.Background(), 0)
-		w.collector.Save()
-	}
+	w.after(time.Second)
+	equal(t, "while it hangs", collector.Succeeded, w.get(key).State)
+	w.collector.Refresh(context.Background(), 0)
+	w.collector.Save()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	late := newImport(unknownRef)
@@ -464,6 +443,9 @@ func TestCloseWithHangingStore(t *testing.T) {
 }
 
 func TestLoad(t *testing.T) {
+	if _, err := newWorld(t).collector.Register(t.Context(), newImport(unknownRef)); err == nil {
+		t.Error("registered without a store")
+	}
 	store := newFakeStore()
 	store.fail = errDisk
 	if _, err := collector.New(collector.Options{Now: time.Now, Registerer: prometheus.NewRegistry(), Store: store}); !errors.Is(err, errDisk) {
