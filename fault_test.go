@@ -147,7 +147,7 @@ func (f fault) test(t *testing.T) {
 
 	end := f.begin(w)
 	w.settled("at the beginning")
-	w.advance(step, "good", "other", "bad")
+	w.clock.Advance(step)
 	during := w.settled("while it lasts")
 	if f.result == success {
 		want, polled = w.present("bad"), 1
@@ -161,7 +161,7 @@ func (f fault) test(t *testing.T) {
 	if end != nil {
 		end()
 	}
-	w.advance(step, "good", "other", "bad")
+	w.clock.Advance(step)
 	<-time.After(f.lasts)
 	w.check("afterwards", w.settled("afterwards"), "bad", 1, w.present("bad"))
 	w.await("the exporter is as small as before", func(s map[string]float64) bool {
@@ -194,7 +194,8 @@ type faultWorld struct {
 	shown    atomic.Pointer[tls.Certificate]
 
 	lakeFS map[string]*lakefstest.Server
-	clock  map[string]*lakefstest.Clock // moved by advance alone
+	clock  *lakefstest.Clock // of all of them
+	skew   atomic.Int64      // nanoseconds that bad is ahead of it
 	refs   map[string][]lakefs.Ref
 	proxy  *lakefstest.Proxy // in front of bad
 }
@@ -209,16 +210,15 @@ func newFaultWorld(t *testing.T, prepare func(*faultWorld)) *faultWorld {
 	w := &faultWorld{
 		t: t, dir: t.TempDir(), host: "127.0.0.1",
 		args: []string{"--web.enable-lifecycle", "--timeout-offset=5"}, timeout: "1m",
-		lakeFS: map[string]*lakefstest.Server{}, clock: map[string]*lakefstest.Clock{},
+		lakeFS: map[string]*lakefstest.Server{}, clock: lakefstest.NewClock(began.Add(2 * time.Hour)),
 		refs: map[string][]lakefs.Ref{},
 	}
 	if prepare != nil {
 		prepare(w)
 	}
 	for name, config := range map[string]*tls.Config{"good": nil, "other": nil, "bad": w.tls} {
-		clock := lakefstest.NewClock(began.Add(2 * time.Hour))
-		lakeFS := newLakeFS(t, lakefstest.Options{Clock: clock.Now, TLS: config})
-		w.lakeFS[name], w.clock[name] = lakeFS, clock
+		lakeFS := newLakeFS(t, lakefstest.Options{Clock: func() time.Time { return w.now(name) }, TLS: config})
+		w.lakeFS[name] = lakeFS
 		for _, script := range []lakefstest.Script{
 			{Objects: 1e9, Rate: objectsPerSecond},
 			{Objects: objectsListed, Committing: 10_000 * time.Hour},
@@ -275,18 +275,20 @@ func (*faultWorld) serverYAML(name, url string) string {
 	return fmt.Sprintf("- name: %s\n  endpoint_url: %s\n  basic_auth: {username_file: access_key_id, password_file: secret_access_key}\n", name, url)
 }
 
-// present returns the status of the imports of a lakeFS.
-func (w *faultWorld) present(server string) []importStatus {
-	seconds := math.Trunc(w.clock[server].Now().Sub(began).Seconds())
-	updated := float64(began.Unix()) + seconds
-	return []importStatus{{objectsPerSecond * seconds, updated}, {objectsListed, updated}}
+// now returns the time of a lakeFS.
+func (w *faultWorld) now(server string) time.Time {
+	now := w.clock.Now()
+	if server == "bad" {
+		now = now.Add(time.Duration(w.skew.Load()))
+	}
+	return now
 }
 
-// advance advances the clocks of some lakeFS.
-func (w *faultWorld) advance(by time.Duration, servers ...string) {
-	for _, server := range servers {
-		w.clock[server].Advance(by)
-	}
+// present returns the status of the imports of a lakeFS.
+func (w *faultWorld) present(server string) []importStatus {
+	seconds := math.Trunc(w.now(server).Sub(began).Seconds())
+	updated := float64(began.Unix()) + seconds
+	return []importStatus{{objectsPerSecond * seconds, updated}, {objectsListed, updated}}
 }
 
 // scrape scrapes as Prometheus does. It must be answered in time.
@@ -403,8 +405,8 @@ func answer(f lakefstest.Fault) func(*faultWorld) func() {
 // setClock sets bad's clock for good.
 func setClock(by time.Duration) func(*faultWorld) func() {
 	return func(w *faultWorld) func() {
-		w.advance(by, "bad")
-		return func() { w.advance(-by, "bad") }
+		w.skew.Store(int64(by))
+		return func() { w.skew.Store(0) }
 	}
 }
 
@@ -437,7 +439,7 @@ func spoil(bytes, shown string) func(*faultWorld) func() {
 	const common = `"ingested_objects":7,"metarange_id":"aXb","commit":{"id":"aXb","message":"aXb","committer":"aXb","meta_range_id":"aXb",` +
 		`"creation_date":1795344655,"parents":["aXb"],"metadata":{"aXb":"aXb"}},"error":{"message":"aXb"}}`
 	return func(w *faultWorld) func() {
-		lakeFS, now := w.lakeFS["bad"], w.clock["bad"].Now().UTC().Format(time.RFC3339)
+		lakeFS, now := w.lakeFS["bad"], w.now("bad").UTC().Format(time.RFC3339)
 		remove := lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{
 			Body: strings.ReplaceAll(`{"completed":false,"update_time":"2026-11-22T10:51:27ZX",`+common, "X", bytes),
 		})
