@@ -30,7 +30,7 @@ type flags struct {
 	demo            *bool
 	web             *toolkit.FlagConfig
 	telemetryPath   *string
-	external        externalURL
+	routePrefix     routePrefix
 	enableLifecycle *bool
 	enableImportAPI *bool
 	maxImports      *int
@@ -65,29 +65,28 @@ func (s *seconds) Set(text string) error {
 // String implements kingpin.Value.
 func (s *seconds) String() string { return time.Duration(*s).String() }
 
-// externalURL is the value of --web.external-url.
-type externalURL struct {
-	text   string
-	prefix string // its path, without a slash at the end
-}
+// routePrefix is the value of --web.external-url: the path of that URL, without a slash
+// at the end.
+type routePrefix string
 
 var prefixPattern = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$`)
 
 // Set implements kingpin.Value.
-func (e *externalURL) Set(text string) error {
+func (p *routePrefix) Set(text string) error {
 	u, err := url.Parse(text)
 	if err != nil {
 		u = &url.URL{}
 	}
-	*e = externalURL{text, strings.TrimRight(u.EscapedPath(), "/")}
-	if text != "" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || !prefixPattern.MatchString(e.prefix)) {
+	prefix := strings.TrimRight(u.EscapedPath(), "/")
+	if text != "" && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || !prefixPattern.MatchString(prefix)) {
 		return fmt.Errorf("must be a URL such as https://example.com/lakefs-imports, not %q", text)
 	}
+	*p = routePrefix(prefix)
 	return nil
 }
 
 // String implements kingpin.Value.
-func (e *externalURL) String() string { return e.text }
+func (p *routePrefix) String() string { return string(*p) }
 
 // named has the errors of a flag's value name the flag.
 type named struct {
@@ -176,7 +175,7 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, er
 	f.telemetryPath = app.Flag("web.telemetry-path", "Path under which to expose metrics.").
 		Default("/metrics").String()
 	app.Flag("web.external-url", "URL under which the exporter is externally reachable (for example, if it is served via a reverse proxy). If the URL has a path, all paths begin with it.").
-		Default("").SetValue(&f.external)
+		Default("").SetValue(&f.routePrefix)
 	f.enableLifecycle = app.Flag("web.enable-lifecycle", "Enable reloading the configuration with POST /-/reload.").
 		Bool()
 	f.enableImportAPI = app.Flag("web.enable-import-api", "Enable registering and unregistering imports with PUT and DELETE. Needs --storage.path.").
@@ -259,7 +258,7 @@ func (f *flags) webOptions(coll *collector.Collector, registry *prometheus.Regis
 		Registry:        registry,
 		Logger:          logger,
 		Reload:          r.request,
-		RoutePrefix:     f.external.prefix,
+		RoutePrefix:     string(f.routePrefix),
 		EnableLifecycle: *f.enableLifecycle,
 		EnableImportAPI: *f.enableImportAPI,
 		TelemetryPath:   *f.telemetryPath,

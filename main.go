@@ -153,7 +153,7 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 	go reloader.run(ctx)
 	if sim != nil {
 		sim.Rehearse(coll.Poll)
-		printDemoURLs(stdout, (*f.web.WebListenAddresses)[0], f.external.prefix, *f.telemetryPath)
+		printDemoURLs(stdout, (*f.web.WebListenAddresses)[0], string(f.routePrefix), *f.telemetryPath)
 	}
 	return listenAndServe(ctx, handler, f.web, logger, slogger)
 }
