@@ -210,7 +210,7 @@ func TestBrowser(t *testing.T) {
 	b, e := newBrowser(t), serveDemo(t, 200*time.Millisecond)
 	p := b.open(e.URL+"/imports", call(emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Kolkata"}))
 	for _, state := range collector.States() {
-		p.wait(fmt.Sprintf("document.querySelector('tr[data-state=%q] .state').innerText.includes(%q)", state, words(string(state))))
+		p.wait(fmt.Sprintf("document.querySelector('tr[data-state=%q] .state').innerText.includes(%q)", state, words(state)))
 	}
 
 	// A reload would lose the mark.

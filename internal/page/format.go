@@ -1,15 +1,16 @@
 package page
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// formatCount returns n with separators, as in 1,234,567.
-func formatCount[T int | int64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
+// formatCount returns an integer with separators, as in 1,234,567.
+func formatCount(n any) string {
+	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}
@@ -109,7 +110,7 @@ func formatTime(t, now time.Time) timeView {
 }
 
 // words returns a name of the API as people read it.
-func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
+func words(name any) string { return strings.ReplaceAll(fmt.Sprint(name), "_", " ") }
 
 // dots splits a host after its dots, where it may break, and nowhere else.
 func dots(host string) []string { return strings.SplitAfter(host, ".") }

@@ -4,10 +4,8 @@ package page
 
 import (
 	"context"
-	"fmt"
 	"html/template"
 	"net/http"
-	"reflect"
 	"time"
 
 	"github.com/go-kit/log"
@@ -51,9 +49,8 @@ type Page struct {
 }
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"count": func(n any) string { return formatCount(reflect.ValueOf(n).Int()) },
-	"dots":  dots, "percent": formatRatio, "plural": pluralize, "seconds": formatSeconds, "span": formatSpan, "verb": verb,
-	"words": func(name any) string { return words(fmt.Sprint(name)) },
+	"count": formatCount, "dots": dots, "percent": formatRatio, "plural": pluralize, "seconds": formatSeconds, "span": formatSpan,
+	"verb": verb, "words": words,
 	// Of an import.
 	"attention": needsAttention, "kind": kind, "speed": speed, "unknown": isUnknown, "working": isWorking,
 	"ratio": func(v *collector.ImportView) float64 { ratio, _ := v.Progress(); return ratio },

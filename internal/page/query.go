@@ -13,9 +13,6 @@ import (
 )
 
 const (
-	// pageURL is the URL of the page relative to itself, so that it works behind
-	// a proxy that adds a prefix to the path.
-	pageURL = "imports"
 	// maxQueryBytes and maxTextBytes bound the work of one request: every link
 	// repeats the query, and every word is searched for in every import.
 	maxQueryBytes = 4096
@@ -50,13 +47,9 @@ func parseQuery(values url.Values) query {
 	return q
 }
 
-// URL returns the relative URL of the page that shows q.
-func (q query) URL() string {
-	if len(q.Values) == 0 {
-		return pageURL
-	}
-	return pageURL + "?" + q.Encode()
-}
+// URL returns the URL of the page that shows q. It is relative, for proxies that
+// add a prefix to the path.
+func (q query) URL() string { return strings.TrimSuffix("imports?"+q.Encode(), "?") }
 
 // filterValues returns the parameters of q that the API has, too.
 func (q query) filterValues() url.Values {
@@ -134,12 +127,8 @@ func (q query) Sorted(c column) string {
 
 // SortBy returns the URL of q sorted by c, in reverse if it already is.
 func (q query) SortBy(c column) string {
-	desc := c.desc
-	if sorted := q.Sorted(c); sorted != "" {
-		desc = sorted == "ascending"
-	}
 	order := "asc"
-	if desc {
+	if sorted := q.Sorted(c); sorted == "ascending" || sorted == "" && c.desc {
 		order = "desc"
 	}
 	return q.with(url.Values{"sort": {c.Name}, "order": {order}})
@@ -157,7 +146,7 @@ func contains(v *collector.ImportView, searched []string) bool {
 		return true
 	}
 	parts := []string{
-		v.Ref().String(), v.Server, v.Origin.String(), string(v.State), words(string(v.State)),
+		v.Ref().String(), v.Server, v.Origin.String(), string(v.State), words(v.State),
 		v.ErrorMessage, string(v.ErrorReason), v.CommitID,
 	}
 	if !v.PollSuccess() {

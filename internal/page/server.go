@@ -89,7 +89,7 @@ func failedPolls(s *collector.ServerView) string {
 	for _, result := range slices.Sorted(maps.Keys(s.Failures)) {
 		if result != notFound {
 			n += s.Failures[result]
-			causes = append(causes, words(string(result))+": "+formatCount(s.Failures[result]))
+			causes = append(causes, words(result)+": "+formatCount(s.Failures[result]))
 		}
 	}
 	if n == 0 {

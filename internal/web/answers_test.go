@@ -129,7 +129,7 @@ func TestStoppedReadersAreCutOff(t *testing.T) {
 	})
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
-			server := serve(t, handler, func(s *httptest.Server) { s.EnableHTTP2 = protocol == "HTTP/2.0"; s.StartTLS() })
+			server := serve(t, handler, startTLS(protocol))
 			transport := server.Client().Transport.(*http.Transport)
 			transport.DisableCompression = true
 			transport.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: 16 << 10, MaxReceiveBufferPerConnection: 64 << 10}
@@ -159,25 +159,11 @@ func TestStoppedReadersAreCutOff(t *testing.T) {
 	}
 }
 
-// discarded is a response that nobody reads.
-type discarded struct {
-	io.Writer
-	header http.Header
-}
-
-func (d discarded) Header() http.Header { return d.header }
-
-func (discarded) WriteHeader(int) {}
-
 // stuck is a reader that has stopped: its writes end when end is closed.
 type stuck struct {
-	discarded
+	*httptest.ResponseRecorder
 	begun, end chan struct{}
 	once       sync.Once
-}
-
-func newStuck() *stuck {
-	return &stuck{discarded: discarded{io.Discard, http.Header{}}, begun: make(chan struct{}), end: make(chan struct{})}
 }
 
 func (s *stuck) Write(p []byte) (int, error) {
@@ -193,7 +179,7 @@ func TestStoppedReader(t *testing.T) {
 			t.Run(encoding+path, func(t *testing.T) {
 				w := newWorld(t)
 				w.AddLakeFS("prod", 0)
-				reader := newStuck()
+				reader := &stuck{ResponseRecorder: httptest.NewRecorder(), begun: make(chan struct{}), end: make(chan struct{})}
 				r := newRequest(t.Context(), path)
 				r.Header.Set("Accept-Encoding", encoding)
 				var reading sync.WaitGroup

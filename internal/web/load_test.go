@@ -16,15 +16,13 @@ import (
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
 
-// start starts n imports in lakeFS and has them watched if watched is set.
-func (w *world) start(server string, lakeFS *lakefstest.Server, n int, watched bool) []lakefs.Ref {
+// start starts n imports in a lakeFS and has them watched.
+func (w *world) start(server string, lakeFS *lakefstest.Server, n int) []lakefs.Ref {
 	refs := make([]lakefs.Ref, n)
 	for i := range refs {
 		refs[i] = lakeFS.StartAt(lakefs.Ref{Repository: repo, Branch: branch, ID: fmt.Sprintf("import-%06d", i)}, import50k, w.Clock.Now())
 	}
-	if watched {
-		w.watchMany(server, n)
-	}
+	w.watchMany(server, n)
 	return refs
 }
 
@@ -35,7 +33,7 @@ func TestHundredPipelines(t *testing.T) {
 	const pipelines, rounds = 100, 3
 	w := newWorld(t)
 	lakeFS := w.AddLakeFS("prod", 0)
-	refs := w.start("prod", lakeFS, pipelines+1, true)
+	refs := w.start("prod", lakeFS, pipelines+1)
 	hanging, refs := refs[0], refs[1:]
 	hold := make(chan struct{})
 	lakeFS.Inject(lakefstest.StatusOf(hanging), lakefstest.Fault{Hold: hold})
@@ -71,7 +69,7 @@ func TestHundredPipelines(t *testing.T) {
 func TestWaitingIsBounded(t *testing.T) {
 	const more = 20
 	w := newWorld(t)
-	ref := w.start("prod", w.AddLakeFS("prod", 0), 1, true)[0]
+	ref := w.start("prod", w.AddLakeFS("prod", 0), 1)[0]
 	ctx, hangUp := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	var answered atomic.Int64

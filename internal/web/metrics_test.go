@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -178,7 +179,7 @@ func TestScrapeOfAClientThatHungUp(t *testing.T) {
 		w.Watch("prod", ref)
 		ctx, hangUp := context.WithCancel(t.Context())
 		hangUp()
-		w.handler.ServeHTTP(discarded{io.Discard, http.Header{}}, newRequest(ctx, "/metrics"))
+		w.handler.ServeHTTP(httptest.NewRecorder(), newRequest(ctx, "/metrics"))
 		if _, body := w.get(path); !strings.Contains(body, "running") {
 			t.Errorf("%s shows nothing new: %s", path, body)
 		}
@@ -219,7 +220,7 @@ func BenchmarkRendering(b *testing.B) {
 		r := newRequest(b.Context(), "/metrics")
 		r.Header.Set(scrapeTimeoutHeader, "1e-9") // without polls
 		r.Header.Set("Accept-Encoding", "gzip")
-		w.handler.ServeHTTP(discarded{io.Discard, http.Header{}}, r)
+		w.handler.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/imports, "µs/import")
 }

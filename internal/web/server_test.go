@@ -142,10 +142,7 @@ func TestLimitsSpareLongScrapes(t *testing.T) {
 				w.Watch("prod", ref)
 				w.Clock.Advance(time.Second)
 				lakeFS.Inject(lakefstest.Everything, lakefstest.Fault{Delay: limit * 3 / 2})
-				server := serve(t, w.handler, func(s *httptest.Server) {
-					s.EnableHTTP2 = protocol == "HTTP/2.0"
-					s.StartTLS()
-				}, func(s *http.Server) {
+				server := serve(t, w.handler, startTLS(protocol), func(s *http.Server) {
 					s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout = limit, limit, limit, limit
 				})
 				url := server.URL + path
@@ -173,7 +170,7 @@ func TestLimitsSpareLongScrapes(t *testing.T) {
 
 // The server announces how many requests it takes at once over one connection.
 func TestHTTP2Streams(t *testing.T) {
-	server := serve(t, http.NotFoundHandler(), func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() })
+	server := serve(t, http.NotFoundHandler(), startTLS("HTTP/2.0"))
 	config := server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	config.NextProtos, config.ServerName = []string{"h2"}, "example.com"
 	conn := tls.Client(dial(t, server), config)
@@ -197,7 +194,7 @@ func TestHeaderTooLarge(t *testing.T) {
 		t.Run(protocol, func(t *testing.T) {
 			server := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				t.Errorf("reached over %s", r.Proto)
-			}), func(s *httptest.Server) { s.EnableHTTP2 = protocol == "HTTP/2.0"; s.StartTLS() })
+			}), startTLS(protocol))
 			resp, err := server.Client().Get(server.URL + "/?target=" + strings.Repeat("x", 20<<10))
 			if err != nil {
 				return // The server hung up before it had read it all.

@@ -87,6 +87,14 @@ func serve(t testing.TB, handler http.Handler, start func(*httptest.Server), cha
 	return server
 }
 
+// startTLS starts a server of an HTTP protocol, with TLS.
+func startTLS(protocol string) func(*httptest.Server) {
+	return func(s *httptest.Server) {
+		s.EnableHTTP2 = protocol == "HTTP/2.0"
+		s.StartTLS()
+	}
+}
+
 // watchMany has n imports of a server watched that are not in lakeFS.
 func (w *world) watchMany(server string, n int) {
 	for i := range n {
