@@ -2,6 +2,7 @@ package collector
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -166,6 +167,17 @@ var origins = [...]string{FromConfig: "config", FromFile: "file", FromAPI: "api"
 
 // String returns the value of the label "source".
 func (o Origin) String() string { return origins[o] }
+
+// Discovery finds the imports of a server, no matter who started them.
+type Discovery interface {
+	// Run hands over the result of each refresh until ctx is done: all imports
+	// to watch, distinct and of the server, and how many were left out because
+	// there are too many; or why the refresh failed.
+	Run(ctx context.Context, refreshed func(found []Import, dropped int, err error))
+	// Describe returns how an import of the server is to be watched, and false
+	// if it is not.
+	Describe(repository, id string) (Import, bool)
+}
 
 // Shard is one of several exporters that share the same imports and
 // repositories by a hash, so that each is polled by exactly one.

@@ -15,17 +15,6 @@ import (
 	"lakefs_import_exporter/lakefs"
 )
 
-// Discovery finds the imports of a server, no matter who started them.
-type Discovery interface {
-	// Run hands over the result of each refresh until ctx is done: all imports
-	// to watch, distinct and of the server, and how many were left out because
-	// there are too many; or why the refresh failed.
-	Run(ctx context.Context, refreshed func(found []Import, dropped int, err error))
-	// Describe returns how an import of the server is to be watched, and false
-	// if it is not.
-	Describe(repository, id string) (Import, bool)
-}
-
 // server is a lakeFS server: its polls, what is discovered, and how it stands by
 // the answers to scrapes. Probes and requests for one import do not change that.
 type server struct {
@@ -53,7 +42,7 @@ func (s *server) discover(d Discovery) {
 	}
 	if s.stands.Discovery == nil {
 		s.stands.Discovery = &DiscoveryView{}
-		s.watch.setDiscovered(s.name, d.Describe, nil) // what was watched before a restart, until the database answers
+		s.watch.setDiscovered(s.name, d, nil) // what was watched before a restart, until the database answers
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.stopDiscovery = cancel
@@ -87,7 +76,7 @@ func (s *server) refreshed(ctx context.Context, d Discovery, found []Import, dro
 		return
 	}
 	s.stands.Discovery = &DiscoveryView{LastSuccess: s.now(), Found: len(found), Dropped: dropped}
-	added := s.watch.setDiscovered(s.name, d.Describe, found)
+	added := s.watch.setDiscovered(s.name, d, found)
 	if added > 0 || before.Error != "" || before.LastSuccess.IsZero() {
 		level.Info(s.logger).Log("msg", "Discovered imports", "new", added, "all", len(found))
 	}

@@ -104,13 +104,13 @@ func (w *watchlist) entry(key Key) *entry {
 // at least; at most, as many as are found.
 const minVanished = 1000
 
-// setDiscovered replaces what was discovered on a server; describe is nil if it has
+// setDiscovered replaces what was discovered on a server by d, which is nil if it has
 // no discovery any more. An unfinished import that is not found any more, or was
 // watched before a restart, stays for the retention after its last status or since
-// lakeFS does not know it, so that its end is told, unless describe does not want
+// lakeFS does not know it, so that its end is told, unless d does not want
 // it or there are too many newer ones. It returns how many imports are watched now
 // and were not before.
-func (w *watchlist) setDiscovered(server string, describe func(repository, id string) (Import, bool), found []Import) (added int) {
+func (w *watchlist) setDiscovered(server string, d Discovery, found []Import) (added int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
@@ -129,10 +129,10 @@ func (w *watchlist) setDiscovered(server string, describe func(repository, id st
 	slices.SortFunc(unfinished, func(a, b Key) int { return cmp.Compare(b.ID, a.ID) }) // xids: the newest first
 	vanished := 0
 	for _, key := range unfinished {
-		if describe == nil || w.entries[key].wanted[FromDiscovery] != nil || vanished == max(len(found), minVanished) {
+		if d == nil || w.entries[key].wanted[FromDiscovery] != nil || vanished == max(len(found), minVanished) {
 			continue
 		}
-		if imp, ok := describe(key.Repository, key.ID); ok {
+		if imp, ok := d.Describe(key.Repository, key.ID); ok {
 			w.want(FromDiscovery, []Import{imp})
 			vanished++
 		}
