@@ -225,7 +225,7 @@ func (c *Collector) setFiles(ctx context.Context, set FileSet) {
 func (c *Collector) Poll(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, s := range c.allServers() {
-		wg.Go(func() { c.scrape(ctx, s) })
+		wg.Go(func() { s.scrape(ctx) })
 	}
 	wg.Wait()
 	if !errors.Is(ctx.Err(), context.Canceled) {
@@ -233,22 +233,6 @@ func (c *Collector) Poll(ctx context.Context) {
 		c.scraped = c.opts.Now()
 		c.mu.Unlock()
 	}
-}
-
-// scrape is Poll for one server.
-func (c *Collector) scrape(ctx context.Context, s *server) {
-	begin := c.opts.Now()
-	refs := c.watch.due(s.name)
-	if len(refs) == 0 {
-		refs = []lakefs.Ref{{}, keysRef} // its health comes first
-	}
-	answered, missed := s.poll(ctx, batch, refs...)
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return // the client hung up: that says nothing about lakeFS
-	}
-	end := c.opts.Now()
-	c.watch.skip(missed, begin, missedPoll(end))
-	s.update(answered, len(missed), end)
 }
 
 // Save has what was seen stored soon, without waiting for it. It is to be called

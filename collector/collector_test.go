@@ -213,42 +213,38 @@ func TestPrecedence(t *testing.T) {
 	from := func(origin collector.Origin) collector.Import {
 		return newImport(ref, func(i *collector.Import) { i.Labels = map[string]string{"team": origin.String()} })
 	}
-	checkBranch := func(when string, want collector.Origin, branch string) {
+	check := func(when string, want collector.Origin, branch string) {
 		t.Helper()
 		series := fmt.Sprintf(`lakefs_import_ingested_objects{branch="%s",import_id="%s",repository="my-repo",server="prod",team="%s"} 15000`, branch, ref.ID, want)
 		s := w.collector.Snapshot()
 		equal(t, when, []string{want.String(), series}, []string{s.Imports[0].Origin.String(), lines(t, s, "lakefs_import_ingested_objects{")})
 	}
-	check := func(when string, want collector.Origin) {
-		t.Helper()
-		checkBranch(when, want, branch)
-	}
 	refresh, _ := w.discover(&database{team: "discovery"})
 	refresh(ref)
 	w.after(30 * time.Second)
-	checkBranch("discovered", collector.FromDiscovery, lakefs.UnknownBranch)
+	check("discovered", collector.FromDiscovery, lakefs.UnknownBranch)
 	if created, err := w.collector.Register(t.Context(), from(collector.FromAPI)); created || err != nil {
 		t.Errorf("registering a discovered import: created %v, %v", created, err)
 	}
-	check("registered", collector.FromAPI)
+	check("registered", collector.FromAPI, branch)
 	w.withFiles(collector.FileSet{Imports: []collector.Import{from(collector.FromFile)}})
-	check("in a file too", collector.FromFile)
+	check("in a file too", collector.FromFile, branch)
 	w.cfg.Imports = []collector.Import{from(collector.FromConfig)}
 	w.collector.Apply(w.cfg)
-	check("in the config too", collector.FromConfig)
+	check("in the config too", collector.FromConfig, branch)
 	w.register(from(collector.FromAPI))
-	check("registered again", collector.FromConfig)
+	check("registered again", collector.FromConfig, branch)
 	w.cfg.Imports = slices.Clone(w.cfg.Imports)
 	w.cfg.Imports[0].Branch = "dev"
 	w.collector.Apply(w.cfg)
-	checkBranch("through another branch", collector.FromConfig, "dev")
+	check("through another branch", collector.FromConfig, "dev")
 	w.cfg.Imports = nil
 	change := w.withFiles(collector.FileSet{Imports: []collector.Import{from(collector.FromFile)}})
-	check("no longer in the config", collector.FromFile)
+	check("no longer in the config", collector.FromFile, branch)
 	change(collector.FileSet{})
-	check("no longer in a file", collector.FromAPI)
+	check("no longer in a file", collector.FromAPI, branch)
 	w.unregister(keyOf(ref))
-	checkBranch("unregistered", collector.FromDiscovery, lakefs.UnknownBranch)
+	check("unregistered", collector.FromDiscovery, lakefs.UnknownBranch)
 	var conflict collector.ConflictError
 	if err := w.collector.Unregister(t.Context(), keyOf(ref)); !errors.As(err, &conflict) {
 		t.Errorf("unregistering a discovered import: %v", err)

@@ -3,6 +3,7 @@ package collector
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -83,6 +84,22 @@ func (s *server) refreshed(ctx context.Context, d Discovery, found []Import, dro
 	if dropped > 0 && before.Dropped == 0 {
 		level.Warn(s.logger).Log("msg", "Discovery left out the oldest imports: see max_imports", "imports", len(found), "dropped", dropped)
 	}
+}
+
+// scrape polls what is due. It returns when all is answered, or else when ctx is done.
+func (s *server) scrape(ctx context.Context) {
+	begin := s.now()
+	refs := s.watch.due(s.name)
+	if len(refs) == 0 {
+		refs = []lakefs.Ref{{}, keysRef} // its health comes first
+	}
+	answered, missed := s.poll(ctx, batch, refs...)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return // the client hung up: that says nothing about lakeFS
+	}
+	end := s.now()
+	s.watch.skip(missed, begin, missedPoll(end))
+	s.update(answered, len(missed), end)
 }
 
 // update takes note of the answers to a scrape that ended at the time at, and of
