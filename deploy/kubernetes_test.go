@@ -236,7 +236,7 @@ func TestKubernetes(t *testing.T) {
 			}
 			c.takes(ns, named(pod, "test"))
 			c.takes(ns, named(r.jobs[0].Spec.Template, "check"))
-			c.takes(ns, core.PodTemplateSpec{ObjectMeta: named(core.PodTemplateSpec{}, "test").ObjectMeta, Spec: r.pods[0].Spec})
+			c.takes(ns, named(core.PodTemplateSpec{Spec: r.pods[0].Spec}, "test"))
 
 			c.mustHelm(ns, append([]string{"upgrade", "test", chart}, args...)...)
 			if got := c.objects(ns); !slices.Equal(got, installed) {
@@ -282,6 +282,7 @@ func TestKubernetes(t *testing.T) {
 		pod, _ := r.pod(t)
 		c.takes(ns, named(pod, "test"))
 		c.takes(ns, named(r.jobs[0].Spec.Template, "check"))
+		c.takes(ns, named(core.PodTemplateSpec{Spec: r.pods[0].Spec}, "test"))
 	})
 	t.Run("volumes", func(t *testing.T) { testVolumes(t, c) })
 }
