@@ -3,7 +3,6 @@
 package discovery_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/hex"
@@ -188,15 +187,10 @@ func (c *cluster) set(t testing.TB, rows []row) {
 // A row of lakeFS's key-value store.
 type row struct{ partition, key, value []byte }
 
-// recordedRows returns rows of a real lakeFS: all that were recorded, where they
-// are (LAKEFS_RECORDINGS, or beside the repository), and a sample of them else.
+// recordedRows returns rows of a real lakeFS.
 func recordedRows(t testing.TB) []row {
 	t.Helper()
-	dir := cmp.Or(os.Getenv("LAKEFS_RECORDINGS"), filepath.Join("..", "..", "..", "shared", "recordings"))
-	f, err := os.Open(filepath.Join(dir, "kv.csv"))
-	if err != nil {
-		f, err = os.Open(filepath.Join("testdata", "kv.csv"))
-	}
+	f, err := os.Open(filepath.Join("testdata", "kv.csv"))
 	must(t, err)
 	defer f.Close()
 	records, err := csv.NewReader(f).ReadAll()
