@@ -166,9 +166,7 @@ func TestDiscoveryAfterRestart(t *testing.T) {
 	ref := w.lakeFS.Start("runs", branch, lakefstest.Script{Objects: 1 << 40, Rate: 1})
 	refresh(ref)
 	w.after(15 * time.Second)
-	if err := w.close(); err != nil {
-		t.Fatal(err)
-	}
+	w.stop()
 	w.lakeFS.Forget(ref)
 	w.start()
 	equal(t, "before the first refresh", map[string]collector.State{"runs": collector.Running}, states(w.collector.Snapshot()))

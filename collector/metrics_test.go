@@ -131,7 +131,7 @@ func TestCountedWhenItLeavesAtOnce(t *testing.T) {
 		} else {
 			w.unregister(imp.Key)
 		}
-		_ = w.close()
+		w.stop()
 		equal(t, name, map[string]float64{"succeeded": 1}, w.finished())
 	}
 }
@@ -163,7 +163,7 @@ func TestCountersOfRepositoriesThatEnd(t *testing.T) {
 			equal(t, "repositories that are remembered", 2, repositories())
 			w.after(5 * time.Hour)
 			refresh(kept)
-			_ = w.close() // removes from the storage what has expired
+			w.stop() // removes from the storage what has expired
 			w.collector.Snapshot()
 			equal(t, "repositories a day later", 1, repositories())
 		})
