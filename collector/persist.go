@@ -38,14 +38,14 @@ type Stored struct {
 	Skipped []error
 }
 
-// Changes are changes to a Store. Putting replaces an entry with the same Key;
-// deleting does nothing where there is none. Deletions come first.
+// Changes are changes to a Store. Putting replaces an entry with the same Key.
 type Changes struct {
-	PutRegistrations    []Registration
-	DeleteRegistrations []Key
+	// Delete are Keys whose entries are deleted, as far as there are any, before
+	// others are put.
+	Delete           []Key
+	PutRegistrations []Registration
 	// PutObservations are sorted by Key.
-	PutObservations    []Observed
-	DeleteObservations []Key
+	PutObservations []Observed
 }
 
 var (
@@ -158,7 +158,7 @@ func (p *persister) removeExpired() {
 	}
 	expired := p.watch.expired(now)
 	doing := fmt.Sprintf("removing %d imports whose retention has expired", len(expired))
-	if len(expired) > 0 && p.update(doing, Changes{DeleteRegistrations: expired, DeleteObservations: expired}) == nil {
+	if len(expired) > 0 && p.update(doing, Changes{Delete: expired}) == nil {
 		p.watch.remove(expired, true)
 	}
 }
@@ -213,7 +213,7 @@ func (p *persister) unregister(ctx context.Context, key Key) error {
 			return ConflictError("import " + v.Ref().String() + " " + notRegistered[v.Origin])
 		}
 		keys := []Key{key}
-		if err := p.update("removing import "+key.ID, Changes{DeleteRegistrations: keys, DeleteObservations: keys}); err != nil {
+		if err := p.update("removing import "+key.ID, Changes{Delete: keys}); err != nil {
 			return err
 		}
 		p.watch.remove(keys, false)

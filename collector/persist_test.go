@@ -72,10 +72,8 @@ func (s *fakeStore) Update(c collector.Changes) error {
 	if s.fail != nil {
 		return s.fail
 	}
-	for _, key := range c.DeleteRegistrations {
+	for _, key := range c.Delete {
 		delete(s.imports, key)
-	}
-	for _, key := range c.DeleteObservations {
 		delete(s.observations, key)
 	}
 	for _, r := range c.PutRegistrations {

@@ -23,7 +23,7 @@ func filled(t testing.TB) (path string, content, before collector.Stored) {
 	long.Labels = map[string]string{"long": strings.Repeat("x", 10_000)} // over several pages
 	must(t, s.Update(collector.Changes{PutRegistrations: append(each(0, 60, registration), long), PutObservations: each(0, 120, observed)}))
 	for n := range 20 {
-		must(t, s.Update(collector.Changes{DeleteRegistrations: []collector.Key{key(n)}, DeleteObservations: []collector.Key{key(n)}}))
+		must(t, s.Update(collector.Changes{Delete: []collector.Key{key(n)}}))
 	}
 	must(t, s.Close())
 	content = collector.Stored{Registrations: append(each(20, 60, registration), long), Observations: each(20, 120, observed)}
@@ -67,7 +67,7 @@ func wantGoodOrRefused(t testing.TB, path string, content, before collector.Stor
 	s.db.NoSync = true
 	extra := registration(5000)
 	must(t, s.Update(collector.Changes{PutRegistrations: []collector.Registration{extra}, PutObservations: each(20, 120, observed)}))
-	must(t, s.Update(collector.Changes{DeleteRegistrations: []collector.Key{extra.Key}, PutObservations: want.Observations}))
+	must(t, s.Update(collector.Changes{Delete: []collector.Key{extra.Key}, PutObservations: want.Observations}))
 	must(t, wantStored(t, s, want).Close())
 	return false
 }

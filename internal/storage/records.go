@@ -174,10 +174,8 @@ func (w *writer) write(c *collector.Changes) {
 	if !w.digest.isStored(w.tx) {
 		w.err = errChanged
 	}
-	for _, key := range c.DeleteRegistrations {
+	for _, key := range c.Delete {
 		w.set(importsBucket, key, nil)
-	}
-	for _, key := range c.DeleteObservations {
 		w.set(observationsBucket, key, nil)
 	}
 	for _, r := range c.PutRegistrations {

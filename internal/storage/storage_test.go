@@ -141,8 +141,8 @@ func TestUpdate(t *testing.T) {
 	s = wantStored(t, s, full)
 	// Deletions come first.
 	must(t, s.Update(collector.Changes{
-		DeleteRegistrations: []collector.Key{full.Registrations[0].Key, key(9)}, PutRegistrations: each(1, 3, registration),
-		DeleteObservations: []collector.Key{key(3), key(2), key(2)}, PutObservations: each(2, 4, observed),
+		Delete:           []collector.Key{full.Registrations[0].Key, key(9), key(3), key(2), key(2)},
+		PutRegistrations: each(1, 3, registration), PutObservations: each(2, 4, observed),
 	}))
 	s = wantStored(t, s, collector.Stored{Registrations: each(1, 3, registration), Observations: each(2, 4, observed)})
 	must(t, s.Update(collector.Changes{PutObservations: []collector.Observed{{Key: key(2)}}}))
@@ -184,7 +184,7 @@ func TestSkipped(t *testing.T) {
 	if diff := diff(collector.Stored{Registrations: each(2, 3, registration), Observations: each(1, 2, observed)}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	must(t, s.Update(collector.Changes{DeleteRegistrations: []collector.Key{bad.Key}}))
+	must(t, s.Update(collector.Changes{Delete: []collector.Key{bad.Key}}))
 	must(t, s.Close())
 	if got := load(t, mustOpen(t, s.path)); len(got.Skipped) != 2 {
 		t.Errorf("skipped %q", got.Skipped)
@@ -359,7 +359,7 @@ func TestFailedCommit(t *testing.T) {
 	must(t, s.Update(collector.Changes{PutRegistrations: each(0, 10, registration)}))
 	errIO := errors.New("input/output error")
 	s.commit = func(tx *bolt.Tx) error { return errors.Join(tx.Commit(), errIO) }
-	err := s.Update(collector.Changes{DeleteRegistrations: []collector.Key{key(0)}, PutRegistrations: each(10, 100, registration)})
+	err := s.Update(collector.Changes{Delete: []collector.Key{key(0)}, PutRegistrations: each(10, 100, registration)})
 	wantError(t, err, s.path, errIO.Error())
 	s.commit = (*bolt.Tx).Commit
 	wantError(t, s.Update(collector.Changes{}), s.path, "cannot be used until a restart")
