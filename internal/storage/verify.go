@@ -157,10 +157,11 @@ func (t *tree) verify(page, first []byte) {
 		if order.Uint32(element) != bucketElement {
 			continue
 		}
-		if root := order.Uint64(value); root != 0 {
+		root, inline := order.Uint64(value), value[headerSize:]
+		if root != 0 {
 			t.verify(t.page(root), nil)
 		} else {
-			t.verify(value[headerSize:], nil)
+			t.verify(inline, nil)
 		}
 	}
 }
