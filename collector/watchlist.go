@@ -107,9 +107,9 @@ const minVanished = 1000
 // setDiscovered replaces what was discovered on a server by d, which is nil if it has
 // no discovery any more. An unfinished import that is not found any more, or was
 // watched before a restart, stays for the retention after its last status or since
-// lakeFS does not know it, so that its end is told, unless d does not want
-// it or there are too many newer ones. It returns how many imports are watched now
-// and were not before.
+// lakeFS does not know it, so that its end is told, unless d does not want it or
+// there are too many newer ones. It returns how many imports are watched now and were
+// not before.
 func (w *watchlist) setDiscovered(server string, d Discovery, found []Import) (added int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -159,9 +159,7 @@ func (w *watchlist) setRepositories(watched []Repository) {
 // returns how many imports are watched now and were not before.
 func (w *watchlist) updateAll() (added int) {
 	for key, e := range w.entries {
-		watched := e.Import != nil
-		w.update(key, e)
-		if e.Import != nil && !watched {
+		if w.update(key, e) {
 			added++
 		}
 		if !w.durable && e.Import == nil && w.outdated(e, w.now()) {
@@ -172,8 +170,9 @@ func (w *watchlist) updateAll() (added int) {
 }
 
 // update makes e what is wanted of it, with the lock held, and drops it if it is
-// neither watched nor remembered.
-func (w *watchlist) update(key Key, e *entry) {
+// neither watched nor remembered. It returns whether e is watched now and was not
+// before.
+func (w *watchlist) update(key Key, e *entry) (added bool) {
 	was := e.Import
 	for origin, imp := range e.wanted {
 		if imp != nil {
@@ -182,7 +181,7 @@ func (w *watchlist) update(key Key, e *entry) {
 			if was == nil {
 				w.sorted = nil
 			}
-			return
+			return was == nil
 		}
 	}
 	e.Import, e.block = nil, ""
@@ -193,6 +192,7 @@ func (w *watchlist) update(key Key, e *entry) {
 	if *e.seen == (Observation{}) {
 		w.forget(key)
 	}
+	return false
 }
 
 // forget drops an entry that is not watched, with the lock held.
@@ -254,11 +254,10 @@ func (w *watchlist) register(r *Registration) (created bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	e := w.entry(r.Key)
-	if created = e.Import == nil; created {
+	e.wanted[FromAPI], e.registeredAt = &r.Import, r.At
+	if created = w.update(r.Key, e); created {
 		level.Info(r.logger(w.logger)).Log("msg", "Registered import", "branch", r.Branch)
 	}
-	e.wanted[FromAPI], e.registeredAt = &r.Import, r.At
-	w.update(r.Key, e)
 	return created
 }
 
