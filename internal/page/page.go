@@ -90,13 +90,7 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, late bool) {
 	h.Set("Content-Security-Policy", contentPolicy)
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	err := pageTemplate.Execute(w, newView(p.opts.Collector.Snapshot(), parseQuery(r.URL.Query()), frame{
-		Assets:       p.assets,
-		Refresh:      p.refresh,
-		TelemetryURL: "." + p.opts.TelemetryPath,
-		Version:      p.opts.Version,
-		Late:         late,
-	}))
+	err := pageTemplate.Execute(w, p.newView(parseQuery(r.URL.Query()), late))
 	if err != nil {
 		level.Error(p.opts.Logger).Log("msg", "Failed to write status page", "err", err)
 	}

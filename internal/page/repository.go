@@ -48,7 +48,7 @@ func (v *view) repository(r *collector.RepositoryView, importing bool) repositor
 	serverTime := v.serverTime(r.Server)
 	shown := repositoryView{
 		RepositoryView: r, Word: "fresh", Kind: "succeeded",
-		Newest: formatTime(r.LastImport, serverTime), Polled: formatTime(r.Poll.At, v.snapshot.At), Labels: v.labels(r.Labels),
+		Newest: formatTime(r.LastImport, serverTime), Polled: v.Time(r.Poll.At), Labels: v.labels(r.Labels),
 	}
 	limited := r.MaxImportAge > 0
 	late := limited && serverTime.Sub(r.LastImport) > r.MaxImportAge

@@ -48,7 +48,7 @@ func (v *view) row(imp *collector.ImportView) rowView {
 		Labels:     v.labels(imp.Labels),
 		Started:    formatTime(imp.StartedAt, serverTime),
 		Updated:    formatTime(imp.UpdateTime, serverTime),
-		Answered:   formatTime(imp.StatusAt, v.snapshot.At),
+		Answered:   v.Time(imp.StatusAt),
 	}
 	if seconds, ok := duration(imp); ok {
 		r.Duration = formatSeconds(seconds)

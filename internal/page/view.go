@@ -22,7 +22,13 @@ const (
 
 // view is what the template of the page shows. URLs are relative.
 type view struct {
-	frame
+	Assets       string // their version
+	Refresh      time.Duration
+	TelemetryURL string
+	Version      string
+	// Late is set if lakeFS did not answer in time for this page.
+	Late bool
+
 	Query   query
 	JSON    string // the API with the same filters
 	At      timeView
@@ -59,16 +65,6 @@ type view struct {
 	selected []*collector.ImportView
 }
 
-// frame is what depends on neither the imports nor the query.
-type frame struct {
-	Assets       string // their version
-	Refresh      time.Duration
-	TelemetryURL string
-	Version      string
-	// Late is set if lakeFS did not answer in time for this page.
-	Late bool
-}
-
 // totalView is how many imports are in a state, and how many of them are not
 // known any more.
 type totalView struct {
@@ -76,10 +72,11 @@ type totalView struct {
 	Count, Unknown int
 }
 
-// newView returns what the page shows of snapshot.
-func newView(snapshot *collector.Snapshot, q query, f frame) *view {
+// newView returns what the page shows for q.
+func (p *Page) newView(q query, late bool) *view {
+	snapshot := p.opts.Collector.Snapshot()
 	v := &view{
-		frame:      f,
+		Assets: p.assets, Refresh: p.refresh, TelemetryURL: "." + p.opts.TelemetryPath, Version: p.opts.Version, Late: late,
 		Query:      q,
 		JSON:       strings.TrimSuffix("api/v1/imports?"+q.filterValues().Encode(), "?"),
 		At:         formatTime(snapshot.At, snapshot.At),
@@ -163,7 +160,7 @@ func (v *view) fillImports() {
 		}
 	}
 	v.Query.column().sort(v.selected, v.Query.Desc())
-	v.Polled = formatTime(newest, v.snapshot.At)
+	v.Polled = v.Time(newest)
 	v.RepositoryNames = choices(slices.Sorted(maps.Keys(names)), v.Query.Get("repository"))
 	v.ServerNames = choices(slices.Sorted(maps.Keys(v.servers)), v.Query.Get("server"))
 }

@@ -43,7 +43,7 @@ type world struct {
 	*testworld.World
 	handler http.Handler
 	url     string // of the exporter
-	reloads *int   // of its configuration; see newAPIWorld
+	reloads int    // of its configuration
 }
 
 // settings are what the options of a world can be changed in.
@@ -55,18 +55,19 @@ type settings struct {
 // newWorld returns a world that watches nothing yet.
 func newWorld(t testing.TB, change ...func(settings)) *world {
 	t.Helper()
+	w := &world{}
 	opts := Options{
 		Logger:        kitlog.NewNopLogger(),
-		Reload:        func(context.Context) error { return nil },
+		Reload:        func(context.Context) error { w.reloads++; return nil },
 		TelemetryPath: "/metrics",
 		TimeoutOffset: 500 * time.Millisecond,
 		Version:       "1.2.3",
 	}
-	w := &world{World: testworld.New(t, func(collectorOpts *collector.Options) {
+	w.World = testworld.New(t, func(collectorOpts *collector.Options) {
 		for _, f := range change {
 			f(settings{&opts, collectorOpts})
 		}
-	})}
+	})
 	opts.Collector, opts.Registry = w.Collector, w.Registry
 	w.handler = New(opts)
 	w.url = serve(t, w.handler, (*httptest.Server).Start).URL
@@ -247,13 +248,10 @@ func (s memoryStore) Update(collector.Changes) error {
 // imports. It has the servers prod and dev, and one import in the config.
 func newAPIWorld(t testing.TB, store memoryStore) (w *world, prod *lakefstest.Server) {
 	t.Helper()
-	var reloads int
 	w = newWorld(t, func(s settings) {
 		s.collector.Store = store
 		s.EnableImportAPI, s.EnableLifecycle = true, true
-		s.Reload = func(context.Context) error { reloads++; return nil }
 	})
-	w.reloads = &reloads
 	prod = w.AddLakeFS("prod", 0)
 	w.AddLakeFS("dev", 0)
 	w.Watch("prod", lakefs.Ref{Repository: repo, Branch: branch, ID: "in-config"})
