@@ -26,13 +26,15 @@ const (
 // one does not keep others from being decoded.
 type written[T any] struct {
 	value T
-	line  line
+	line  int   // where it begins
 	err   error // why value is not what is written, to be explained
 }
 
 // UnmarshalYAML has the older form because the newer one forgets KnownFields.
 func (w *written[T]) UnmarshalYAML(unmarshal func(any) error) error {
-	_ = unmarshal(&w.line) // never fails
+	var n node
+	_ = unmarshal(&n) // never fails
+	w.line = n.Line
 	if d, ok := any(&w.value).(interface{ setDefaults() }); ok {
 		d.setDefaults()
 	}
@@ -44,12 +46,12 @@ func (w *written[T]) UnmarshalYAML(unmarshal func(any) error) error {
 	return nil
 }
 
-// line is where a value begins.
-type line int
+// node is what is being decoded.
+type node struct{ *yaml.Node }
 
 // UnmarshalYAML implements yaml.Unmarshaler.
-func (l *line) UnmarshalYAML(n *yaml.Node) error {
-	*l = line(n.Line)
+func (n *node) UnmarshalYAML(decoded *yaml.Node) error {
+	n.Node = decoded
 	return nil
 }
 
@@ -89,7 +91,9 @@ type inspected[T any] struct{ value T }
 
 // UnmarshalYAML has the older form, as that of written.
 func (i *inspected[T]) UnmarshalYAML(unmarshal func(any) error) error {
-	if err := unmarshal(&inspector{}); err != nil {
+	var n node
+	_ = unmarshal(&n) // never fails
+	if err := inspect(n.Node); err != nil {
 		return err
 	}
 	return unmarshal(&i.value)
@@ -111,12 +115,6 @@ func bounded(errs []error) []error {
 var indentedWithTab = regexp.MustCompile(`(?m)^ *\t`)
 
 func lineError(line int, problem string) error { return fmt.Errorf("line %d: %s", line, problem) }
-
-// inspector only inspects.
-type inspector struct{}
-
-// UnmarshalYAML implements yaml.Unmarshaler.
-func (*inspector) UnmarshalYAML(n *yaml.Node) error { return inspect(n) }
 
 // inspect refuses what yaml.v3 accepts silently, reports with values, or takes
 // too long for.
