@@ -74,14 +74,15 @@ var alertCases = []alertCase{
 		},
 	},
 	{
-		name: "an end that was not watched for some minutes of its day is told once",
+		name: "an end that was not watched for some minutes is not told again a day later",
 		targets: map[string]string{"instance=a job=lakefs": `
-			import failed : 0m failed, 62m -, 82m failed
-			import canceled : 0m canceled, 62m -, 82m canceled
+			import failed : 0m failed, 71m -, 97m failed
+			import vanished : 0m lost, 71m -, 97m lost
+			import canceled : 0m canceled, 71m -, 97m canceled
 		`},
 		firing: map[string]string{
-			"20h":    "LakeFSImportFailed failed, LakeFSImportCanceled canceled",
-			"25h20m": "",
+			"20h":    "LakeFSImportFailed failed, LakeFSImportLost vanished, LakeFSImportCanceled canceled",
+			"25h36m": "",
 		},
 	},
 	{
@@ -523,22 +524,22 @@ var alertCases = []alertCase{
 		},
 	},
 	{
-		name: "a pod that was down is replaced, and its orphan stays",
+		name: "a pod that was down for days is replaced, and its orphan stays",
 		targets: map[string]string{
 			"instance=a job=lakefs": `
 				import orphan : 0m stalled
-				away 60m 10h
-				until 120m
+				away 60m 60h
+				until 50h
 			`,
 			"instance=b job=lakefs": `
-				from 122m
-				import orphan : 122m stalled
+				from 50h2m
+				import orphan : 50h2m stalled
 			`,
 		},
 		firing: map[string]string{
-			"59m":  "LakeFSImportStalled orphan",
-			"119m": "LakeFSImportStalled orphan, LakeFSImportExporterDown",
-			"150m": "LakeFSImportStalled orphan",
+			"59m": "LakeFSImportStalled orphan",
+			"49h": "LakeFSImportStalled orphan, LakeFSImportExporterDown",
+			"51h": "LakeFSImportStalled orphan",
 		},
 	},
 	{

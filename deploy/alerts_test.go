@@ -138,12 +138,7 @@ func (x *exposition) addImport(t *testing.T, id string, options map[string]strin
 			labels[name] = value
 		}
 	}
-	for option, metric := range map[string]string{"start": "lakefs_import_start_timestamp_seconds", "max": "lakefs_import_max_duration_seconds"} {
-		if options[option] != "" {
-			x.add(metric, labels, []point{{value: duration(t, options[option]).Seconds()}})
-		}
-	}
-	byState, polls, updates, failed := map[string][]point{}, []point{}, []point{}, []point{}
+	byState, watched, polls, updates, failed := map[string][]point{}, []point{}, []point{}, []point{}, []point{}
 	for i, word := range states {
 		at, state, _ := strings.Cut(word, " ")
 		state, unreached := strings.CutSuffix(state, "!")
@@ -153,9 +148,10 @@ func (x *exposition) addImport(t *testing.T, id string, options map[string]strin
 			byState[other] = append(byState[other], gone)
 		}
 		if state == "-" { // not watched
-			polls, updates, failed = append(polls, gone), append(updates, gone), append(failed, gone)
+			watched, polls, updates, failed = append(watched, gone), append(polls, gone), append(updates, gone), append(failed, gone)
 			continue
 		}
+		watched = append(watched, p)
 		byState[state] = append(byState[state], p)
 		success := 1.0
 		if unreached || state == "lost" || state == "not_found" {
@@ -177,12 +173,26 @@ func (x *exposition) addImport(t *testing.T, id string, options map[string]strin
 		maps.Copy(all, more)
 		return all
 	}
+	for option, metric := range map[string]string{"start": "lakefs_import_start_timestamp_seconds", "max": "lakefs_import_max_duration_seconds"} {
+		if options[option] != "" {
+			x.add(metric, labels, times(watched, duration(t, options[option]).Seconds()))
+		}
+	}
 	for state, points := range byState {
 		x.add("lakefs_import_state", with(map[string]string{"state": state}), points)
 	}
 	x.add("lakefs_import_poll_success", labels, polls)
 	x.add("lakefs_import_update_timestamp_seconds", labels, updates)
 	x.add("lakefs_import_error_info", with(reason), failed)
+}
+
+// times returns the points with their values multiplied.
+func times(points []point, factor float64) []point {
+	points = slices.Clone(points)
+	for i := range points {
+		points[i].value *= factor
+	}
+	return points
 }
 
 func parseLabels(text string) map[string]string {
