@@ -179,9 +179,9 @@ func caught(t *testing.T, promtool, broken, good string, alerts []string) string
 			return regexp.MustCompile(`\b(` + names + `)\b`).MatchString(fmt.Sprint(c.firing))
 		})
 	}
-	minute, five := scrape{interval: time.Minute}, scrape{interval: 5 * time.Minute, fails: 4}
+	minute, misses, five := scrape{interval: time.Minute}, scrape{interval: time.Minute, fails: 4}, scrape{interval: 5 * time.Minute, fails: 4}
 	short, long := byLength(t)
-	ways := []way{{short, minute, time.Minute}, {short, five, time.Minute}, {long, minute, 4 * time.Minute}}
+	ways := []way{{short, minute, time.Minute}, {short, five, time.Minute}, {long, minute, 4 * time.Minute}, {short, misses, time.Minute}}
 	for i, ways := range [][]way{ways, ways, ways[:1]} {
 		for _, w := range ways {
 			for _, c := range w.cases {

@@ -5,7 +5,8 @@ function(promql) [
   |||),
 
   // In this order, the first that applies:
-  // 1. A target was an exporter within a week, and does not answer.
+  // 1. A target was an exporter within a week, and does not answer for more than a moment:
+  //    a scrape that fails now and then would renew keep_firing_for again and again.
   // 2. A shard is missing.
   // 3. There are fewer exporters than for most of the last day: one has left service
   //    discovery. To rename a job changes nothing, nor does a rollout.
@@ -15,6 +16,7 @@ function(promql) [
     'an exporter that was there is gone, a shard included; never where there never was one',
     |||
       max by (%(instance)s) (up{%(exporter)s}) == 0
+      unless on (%(instance)s) max_over_time(up{%(exporter)s}[2m]) == 1
       and on (%(instance)s) last_over_time(lakefs_import_exporter_build_info{%(exporter)s}[7d])
       or on (%(scope)s)
         count by (%(scope)s, job) (last_over_time(lakefs_import_exporter_build_info{%(exporter)s}[%(lookback)s]))
