@@ -195,6 +195,26 @@ func TestStoppedReader(t *testing.T) {
 	}
 }
 
+// Nobody waits for a reader that was cut off: net/http takes five seconds to close
+// a connection with TLS.
+func TestCutOffReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, end := newAnswers(), make(chan struct{})
+		var reading sync.WaitGroup
+		for i := range minHeld + 1 {
+			reader := &stuck{ResponseRecorder: httptest.NewRecorder(), begun: make(chan struct{}), end: end}
+			reading.Go(func() {
+				a.share(reader, newRequest(t.Context(), fmt.Sprint("/?", i)), func(w http.ResponseWriter, _ *http.Request) {
+					_, _ = w.Write(make([]byte, maxHeldBytes))
+				})
+			})
+			<-reader.begun
+		}
+		close(end)
+		reading.Wait()
+	})
+}
+
 // heap returns the bytes in use.
 func heap() int {
 	runtime.GC()
