@@ -78,7 +78,9 @@ func (w *World) AddLakeFS(name string, skew time.Duration) *lakefstest.Server {
 // Watch adds an import to Config, changed by the functions.
 func (w *World) Watch(server string, ref lakefs.Ref, change ...func(*collector.Import)) {
 	imp := collector.Import{
-		Key: collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, Branch: ref.Branch, NoProgressAfter: collector.DefaultNoProgressAfter,
+		Key:             collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID},
+		Branch:          ref.Branch,
+		NoProgressAfter: collector.DefaultNoProgressAfter,
 	}
 	for _, f := range change {
 		f(&imp)
