@@ -28,7 +28,7 @@ import (
 // What the container of the chart may take, and what its GOMEMLIMIT is.
 const (
 	memoryLimit   = 256 << 20
-	goMemoryLimit = "230MiB"
+	goMemoryLimit = "205MiB"
 )
 
 // victim is the exporter of 10,000 running imports, and its lakeFS.

@@ -94,7 +94,7 @@ func TestComposeIsSafe(t *testing.T) {
 		}
 	}
 	exporter := project.Services["exporter"]
-	if limit, memory := environment(project, "exporter")["GOMEMLIMIT"], exporter.MemLimit; limit != "230MiB" || memory != 256<<20 {
+	if limit, memory := environment(project, "exporter")["GOMEMLIMIT"], exporter.MemLimit; limit != "205MiB" || memory != 256<<20 {
 		t.Errorf("GOMEMLIMIT=%s of %d", limit, memory)
 	}
 	if !exporter.ReadOnly || exporter.User != "65534:65534" {

@@ -132,7 +132,7 @@ func TestImageInEngine(t *testing.T) {
 		write(t, filepath.Join(dir, file), "of whoever builds")
 	}
 	e.build(image, dir)
-	hardened := []string{"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=256m", "--env=GOMEMLIMIT=230MiB"}
+	hardened := []string{"--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--memory=256m", "--env=GOMEMLIMIT=205MiB"}
 
 	t.Run("files", func(t *testing.T) {
 		e := &engine{t, e.env}

@@ -473,10 +473,10 @@ lakefs-import-exporter: {fullnameOverride: null, nameOverride: null, namespaceOv
 // Go knows of the memory limit, and leaves headroom below it.
 func TestChartMemoryLimit(t *testing.T) {
 	for limit, want := range map[string]string{
-		"limits.memory=256Mi":               "241591910",
-		"limits.memory=1G":                  "900000000",
-		"limits.memory=1.5Gi":               "1449551462",
-		"limits.memory=268435456":           "241591910",
+		"limits.memory=256Mi":               "214748364",
+		"limits.memory=1G":                  "800000000",
+		"limits.memory=1.5Gi":               "1288490188",
+		"limits.memory=268435456":           "214748364",
 		"limits.memory=100000000000m":       "", // no size that the chart can tell
 		"limits.memory=null":                "",
 		"limits=null":                       "",

@@ -37,7 +37,7 @@ func TestUnit(t *testing.T) {
 	// In tenths, and what one systemd finds next to nothing may be more to the next:
 	// TestPackage asks that of Debian 12. What is left is the network, which it is there for.
 	run(t, "systemd-analyze", "security", "--offline=true", "--threshold=15", unit)
-	if settings := unitSettings(t); settings["MemoryMax"][0] != "512M" || settings["Environment"][0] != "GOMEMLIMIT=460MiB" {
+	if settings := unitSettings(t); settings["MemoryMax"][0] != "512M" || settings["Environment"][0] != "GOMEMLIMIT=410MiB" {
 		t.Errorf("%s of %s", settings["Environment"], settings["MemoryMax"])
 	}
 }

@@ -54,7 +54,7 @@ storage are loaded, so that a connection says the same. */}}
 {{- with include "lakefs-import-exporter.bytes" . }}
 # Go collects garbage before Kubernetes ends the pod.
 - name: GOMEMLIMIT
-  value: {{ mulf (float64 .) 0.9 | floor | printf "%.0f" | quote }}
+  value: {{ mulf (float64 .) 0.8 | floor | printf "%.0f" | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
