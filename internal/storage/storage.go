@@ -92,7 +92,7 @@ func (s *Storage) open(timeout time.Duration) error {
 	})
 	if err != nil {
 		s.abandon(err)
-		if isNew && !errors.Is(err, errLocked) {
+		if isNew && s.file != nil && !errors.Is(err, errLocked) {
 			// What a full disk leaves unfinished would be refused as damaged later.
 			err = errors.Join(err, os.Truncate(s.path, 0))
 		}

@@ -233,6 +233,16 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// What stands in the way is said in one line.
+func TestFileThatCannotBeCreated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "memory.db")
+	must(t, os.Symlink("missing/memory.db", path))
+	_, err := open(path)
+	if want := fmt.Sprintf("storage %s: open %[1]s: no such file or directory", path); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 // A second exporter waits for the first, and finds all that it wrote.
 func TestHeldByAnother(t *testing.T) {
 	first := mustOpen(t, t.TempDir())
