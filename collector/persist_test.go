@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lakefs_import_exporter/collector"
@@ -419,6 +422,35 @@ func TestStorageBlocks(t *testing.T) {
 	w.watched(late.Key)
 	if got := w.store.observed(key); !got.Confirmed {
 		t.Errorf("stored: %+v", got)
+	}
+}
+
+// A log that hangs delays only what has a line to write.
+func TestLogHangs(t *testing.T) {
+	writing, release := make(chan struct{}, 10), make(chan struct{})
+	w := newWorldWith(t, newFakeStore(), func(o *collector.Options) {
+		o.Logger = level.NewFilter(log.LoggerFunc(func(...any) error {
+			writing <- struct{}{}
+			<-release
+			return nil
+		}), level.AllowInfo())
+	})
+	t.Cleanup(func() { close(release) })
+	w.watchNew(import50k)
+	w.after(5 * time.Minute)
+	w.after(time.Second)
+	w.collector.Save()
+	<-writing // that the import has finished
+	key := keyOf(w.watchNew(import50k))
+	w.lakeFS.Inject(lakefstest.Statuses, lakefstest.Fault{Status: http.StatusServiceUnavailable})
+	logging := wait(w.scraping)
+	<-writing // that polls fail
+	w.after(time.Second)
+	equal(t, "polled", lakefs.ServerError, w.watched(key).Poll.Result)
+	select {
+	case <-logging:
+		t.Error("the log does not hang")
+	default:
 	}
 }
 

@@ -62,26 +62,27 @@ func (s *server) discover(d Discovery) {
 // refreshed takes over the result of a refresh. A failed one drops nothing.
 func (s *server) refreshed(ctx context.Context, d Discovery, found []Import, dropped int, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if ctx.Err() != nil {
+		s.mu.Unlock()
 		return // another one runs
 	}
-	before := *s.stands.Discovery
+	before, added := *s.stands.Discovery, 0
+	now := before
 	if err != nil {
-		failed := before
-		failed.Error = err.Error()
-		s.stands.Discovery = &failed
-		if failed.Error != before.Error {
-			level.Warn(s.logger).Log("msg", "Discovery failed; keeping the imports found before", "err", err)
-		}
-		return
+		now.Error = err.Error()
+	} else {
+		now = DiscoveryView{LastSuccess: s.now(), Found: len(found), Dropped: dropped}
+		added = s.watch.setDiscovered(s.name, d, found)
 	}
-	s.stands.Discovery = &DiscoveryView{LastSuccess: s.now(), Found: len(found), Dropped: dropped}
-	added := s.watch.setDiscovered(s.name, d, found)
-	if added > 0 || before.Error != "" || before.LastSuccess.IsZero() {
+	s.stands.Discovery = &now
+	s.mu.Unlock()
+	if now.Error != "" && now.Error != before.Error {
+		level.Warn(s.logger).Log("msg", "Discovery failed; keeping the imports found before", "err", err)
+	}
+	if added > 0 || now.Error == "" && (before.Error != "" || before.LastSuccess.IsZero()) {
 		level.Info(s.logger).Log("msg", "Discovered imports", "new", added, "all", len(found))
 	}
-	if dropped > 0 && before.Dropped == 0 {
+	if now.Dropped > 0 && before.Dropped == 0 {
 		level.Warn(s.logger).Log("msg", "Discovery left out the oldest imports: see max_imports", "imports", len(found), "dropped", dropped)
 	}
 }
@@ -99,12 +100,12 @@ func (s *server) scrape(ctx context.Context) {
 	}
 	end := s.now()
 	s.watch.skip(missed, begin, missedPoll(end))
-	s.update(answered, len(missed), end)
+	s.logFailures(s.update(answered, len(missed), end))
 }
 
 // update takes note of the answers to a scrape that ended at the time at, and of
-// how many were missing at its deadline.
-func (s *server) update(answered []*call, missed int, at time.Time) {
+// how many were missing at its deadline. It returns how the server stood and stands.
+func (s *server) update(answered []*call, missed int, at time.Time) (before, now ServerView) {
 	var (
 		sent              int // requests
 		up                bool
@@ -115,6 +116,7 @@ func (s *server) update(answered []*call, missed int, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := &s.stands
+	before = *v
 	for _, c := range answered {
 		a := &c.answer
 		if !a.sent || a.interrupted() {
@@ -145,7 +147,7 @@ func (s *server) update(answered []*call, missed int, at time.Time) {
 		example = cmp.Or(example, missedDeadline)
 	}
 	if sent == 0 {
-		return // because of a pause
+		return before, *v // because of a pause
 	}
 	v.Up = up
 	v.DownSince = since(v.DownSince, at, !up)
@@ -153,9 +155,8 @@ func (s *server) update(answered []*call, missed int, at time.Time) {
 		v.Authorized = accepted
 		v.UnauthorizedSince = since(v.UnauthorizedSince, at, !accepted)
 	}
-	before := v.Failures
 	v.Polls, v.Failures, v.FailureExample = sent, failures, example
-	s.logFailures(before)
+	return before, *v
 }
 
 // since returns since when something is so: if it is so at the time at, before,
@@ -167,11 +168,11 @@ func since(before, at time.Time, is bool) time.Time {
 	return cmp.Or(before, at)
 }
 
-// logFailures logs why polls fail, unless they failed for the same causes
-// before, with the lock held. Which import failed is logged at debug level.
-func (s *server) logFailures(before map[Result]int) {
-	causes := slices.Sorted(maps.Keys(s.stands.Failures))
-	if slices.Equal(causes, slices.Sorted(maps.Keys(before))) {
+// logFailures logs why polls fail now, unless they failed for the same causes
+// before. Which import failed is logged at debug level.
+func (s *server) logFailures(before, now ServerView) {
+	causes := slices.Sorted(maps.Keys(now.Failures))
+	if slices.Equal(causes, slices.Sorted(maps.Keys(before.Failures))) {
 		return
 	}
 	if len(causes) == 0 {
@@ -180,9 +181,9 @@ func (s *server) logFailures(before map[Result]int) {
 	}
 	counts := make([]string, len(causes))
 	for i, cause := range causes {
-		counts[i] = fmt.Sprintf("%s=%d", cause, s.stands.Failures[cause])
+		counts[i] = fmt.Sprintf("%s=%d", cause, now.Failures[cause])
 	}
-	level.Warn(s.logger).Log("msg", "Polls fail", "polls", s.stands.Polls, "failed", strings.Join(counts, " "), "example", s.stands.FailureExample)
+	level.Warn(s.logger).Log("msg", "Polls fail", "polls", now.Polls, "failed", strings.Join(counts, " "), "example", now.FailureExample)
 }
 
 // view returns how the server stands.

@@ -16,7 +16,7 @@ import (
 
 // watchlist is what is watched, imports and repositories, and what is remembered
 // of it. It is safe for concurrent use, and never keeps its lock over a request or
-// a write to the Store.
+// a write to the Store or the log.
 type watchlist struct {
 	now       func() time.Time
 	logger    log.Logger
@@ -32,6 +32,26 @@ type watchlist struct {
 	repositories map[Key]*repository  // that are watched
 	scraped      map[string]time.Time // when the newest scrape began, by server
 	remembered   map[Key]bool         // repositories of entries
+	lines        []line               // to be logged
+}
+
+// line is a line of the log about an import.
+type line struct {
+	Key
+	fields []any
+}
+
+// log has a line about an import logged, with the lock held.
+func (w *watchlist) log(key Key, fields ...any) { w.lines = append(w.lines, line{key, fields}) }
+
+// unlock unlocks w, and only then logs: a log that hangs must not delay scrapes.
+func (w *watchlist) unlock() {
+	lines := w.lines
+	w.lines = nil
+	w.mu.Unlock()
+	for _, l := range lines {
+		level.Info(l.logger(w.logger)).Log(l.fields...)
+	}
 }
 
 // entry is one import: why it is watched, and what is remembered of it.
@@ -72,7 +92,7 @@ type repository struct {
 // set replaces what an origin wants. What stays watched keeps its memory.
 func (w *watchlist) set(origin Origin, imports []Import) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	for _, e := range w.entries {
 		e.wanted[origin] = nil
 	}
@@ -112,7 +132,7 @@ const minVanished = 1000
 // not before.
 func (w *watchlist) setDiscovered(server string, d Discovery, found []Import) (added int) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	now := w.now()
 	var unfinished []Key
 	for key, e := range w.entries {
@@ -252,11 +272,11 @@ func (w *watchlist) registration(imp Import, limit int) (*Registration, error) {
 // watched before.
 func (w *watchlist) register(r *Registration) (created bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	e := w.entry(r.Key)
 	e.wanted[FromAPI], e.registeredAt = &r.Import, r.At
 	if created = w.update(r.Key, e); created {
-		level.Info(r.logger(w.logger)).Log("msg", "Registered import", "branch", r.Branch)
+		w.log(r.Key, "msg", "Registered import", "branch", r.Branch)
 	}
 	return created
 }
@@ -266,7 +286,7 @@ func (w *watchlist) register(r *Registration) (created bool) {
 // stays remembered until its retention has expired, so that it is counted just once.
 func (w *watchlist) remove(keys []Key, expired bool) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	message := "Unregistered import"
 	if expired {
 		message = "Removed registered import: retention expired"
@@ -277,7 +297,7 @@ func (w *watchlist) remove(keys []Key, expired bool) {
 			continue
 		}
 		if e.wanted[FromAPI] != nil {
-			level.Info(key.logger(w.logger)).Log("msg", message)
+			w.log(key, "msg", message)
 		}
 		e.wanted[FromAPI] = nil
 		w.update(key, e)
@@ -408,7 +428,7 @@ func (w *watchlist) due(server string) []lakefs.Ref {
 // An import that is not watched, or has finished for good, is left alone.
 func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus, lastImport time.Time) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	if key.ID == "" {
 		if r := w.repositories[key]; r != nil && r.record(p) {
 			r.lastImport = cmp.Or(lastImport, r.lastImport)
@@ -480,7 +500,7 @@ func (w *watchlist) count(key Key, e *entry) {
 	if seen.ErrorMessage != "" {
 		fields = append(fields, "err", seen.ErrorMessage)
 	}
-	level.Info(key.logger(w.logger)).Log(fields...)
+	w.log(key, fields...)
 }
 
 // notStored returns the observations that are not stored as they are, by Key: of
@@ -505,7 +525,7 @@ func (w *watchlist) notStored(all bool) []Observed {
 // among them.
 func (w *watchlist) stored(observations []Observed) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	defer w.unlock()
 	for i := range observations {
 		o := &observations[i]
 		e := w.entries[o.Key]
