@@ -146,16 +146,19 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 	if sim == nil {
 		checkServers(cfg.Servers, logger)
 	}
-	handler := web.New(f.webOptions(coll, registry, logger, reloader))
+	server := web.NewServer(web.New(f.webOptions(coll, registry, logger, reloader)))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	go reloader.run(ctx)
 	if sim != nil {
 		sim.Rehearse(coll.Poll)
-		printDemoURLs(stdout, (*f.web.WebListenAddresses)[0], string(f.routePrefix), *f.telemetryPath)
+		server.BaseContext = func(bound net.Listener) context.Context {
+			printDemoURLs(stdout, bound.Addr().String(), string(f.routePrefix), *f.telemetryPath)
+			return context.Background()
+		}
 	}
-	return listenAndServe(ctx, handler, f.web, logger, slogger)
+	return listenAndServe(ctx, server, f.web, logger, slogger)
 }
 
 // newRegistry returns a registry with the metrics of any program.
@@ -182,8 +185,7 @@ func validateWebConfig(file string) error {
 
 // listenAndServe answers requests until ctx is done, and then waits a while for
 // those in flight.
-func listenAndServe(ctx context.Context, handler http.Handler, f *toolkit.FlagConfig, logger log.Logger, slogger *slog.Logger) error {
-	server := web.NewServer(handler)
+func listenAndServe(ctx context.Context, server *http.Server, f *toolkit.FlagConfig, logger log.Logger, slogger *slog.Logger) error {
 	failed := make(chan error, 1)
 	go func() {
 		failed <- toolkit.ListenAndServe(server, f, slogger)
@@ -209,7 +211,7 @@ func listenAndServe(ctx context.Context, handler http.Handler, f *toolkit.FlagCo
 func printDemoURLs(w io.Writer, address, prefix, telemetryPath string) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return // the server is about to say what is wrong with it
+		return // a Unix or vsock socket has no URL
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"

@@ -78,6 +78,7 @@ func TestCommandLine(t *testing.T) {
 		{name: "no config", stderr: `level=error .*err="config\.yml: no such file or directory: .*--demo.*"`},
 		{name: "bad config", files: files{"config.yml": bad}, stderr: `level=error .*err="config\.yml: line \d+: imports: entry 1: repository \\"My Repo\\": must match .*"`},
 		{name: "port taken", args: "--web.listen-address=" + taken.Addr().String(), files: files{"config.yml": good}, stderr: `level=error .*err="listen tcp ` + taken.Addr().String() + `: bind: address already in use"`},
+		{name: "demo on a port that is taken", args: "--demo --web.listen-address=" + taken.Addr().String(), stderr: `level=error .*: bind: address already in use"`},
 		{name: "foreign storage", args: "--storage.path=my.db", files: files{"config.yml": good, "my.db": "CREATE TABLE imports;\n"}, stderr: `level=error .*err="storage my\.db: is not a bbolt file, or is damaged"`},
 		{name: "bad web config", args: "--web.config.file=web.yml", files: files{"config.yml": good, "web.yml": "tls: {}\n"}, stderr: `level=error .*err="--web\.config\.file: .*field tls not found.*"`},
 		{name: "plain password in the web config", args: "--web.config.file=web.yml", files: files{"config.yml": good, "web.yml": "basic_auth_users: {prometheus: secret}\n"}, stderr: `level=error .*err="--web\.config\.file: basic_auth_users: a password must be hashed by bcrypt, .*"`},
@@ -358,23 +359,30 @@ func clientWithCertificate(t *testing.T, dir, name string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// Keys that lakeFS refuses, and a lakeFS that is not one, are told at the start.
+// Keys that lakeFS refuses, a server that answers with an error, and one that does
+// not answer are told apart at the start.
 func TestServersAreChecked(t *testing.T) {
 	t.Parallel()
 	refused := newLakeFS(t, lakefstest.Options{SecretAccessKey: "another"})
-	good, limited, gone := newLakeFS(t, lakefstest.Options{}), newLakeFS(t, lakefstest.Options{}), newLakeFS(t, lakefstest.Options{})
+	good, limited := newLakeFS(t, lakefstest.Options{}), newLakeFS(t, lakefstest.Options{})
+	busy, gone := newLakeFS(t, lakefstest.Options{}), newLakeFS(t, lakefstest.Options{})
 	limited.Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusUnauthorized, Body: lakefstest.Message("insufficient permissions: x")})
+	busy.Inject(lakefstest.Everything, lakefstest.Fault{Status: http.StatusTooManyRequests})
 	gone.Close()
 	dir := t.TempDir()
 	write(t, dir, "config.yml", "servers:\n"+serverYAML(t, dir, "good", good)+serverYAML(t, dir, "refused", refused)+
-		serverYAML(t, dir, "limited", limited)+serverYAML(t, dir, "gone", gone))
+		serverYAML(t, dir, "limited", limited)+serverYAML(t, dir, "busy", busy)+serverYAML(t, dir, "gone", gone))
 	e := start(t, dir, nil)
-	for _, want := range []string{`msg="lakeFS refuses the access keys" server=refused `, `msg="Cannot reach lakeFS" server=gone `} {
+	for _, want := range []string{
+		`msg="lakeFS refuses the access keys" server=refused `,
+		`msg="Unexpected answer from lakeFS" server=busy err="HTTP status 429"`,
+		`msg="Cannot reach lakeFS" server=gone `,
+	} {
 		eventually(t, want, func() bool { return strings.Contains(e.stderr.String(), want) })
 	}
 	eventually(t, "all are asked", func() bool { return good.Stats().Requests == 1 && limited.Stats().Requests == 1 })
 	e.stop()
-	if got := strings.Count(e.stderr.String(), "level=warn"); got != 2 {
+	if got := strings.Count(e.stderr.String(), "level=warn"); got != 3 {
 		t.Errorf("%d warnings", got)
 	}
 }
@@ -475,8 +483,8 @@ func TestJSONLog(t *testing.T) {
 // The demo needs nothing and shows every state.
 func TestDemo(t *testing.T) {
 	t.Parallel()
-	e := launch(t, t.TempDir(), nil, "--demo", "--web.listen-address=127.0.0.1:"+freePort(t))
-	e.waitToListen()
+	e := start(t, t.TempDir(), nil, "--demo")
+	eventually(t, "the demo says where it is", func() bool { return strings.Contains(e.stdout.String(), "/api/v1/imports\n") })
 	var urls []string
 	for _, word := range strings.Fields(e.stdout.String()) {
 		if path, ok := strings.CutPrefix(word, e.url); ok {

@@ -67,8 +67,8 @@ func (r *reloader) reload() (collector.Config, error) {
 }
 
 // checkServers asks each server for something that takes keys, and warns of those
-// that refuse them or do not answer: it is better known now than at the first
-// scrape, or when an import is registered.
+// that refuse them, answer with an error or do not answer: it is better known now
+// than at the first scrape, or when an import is registered.
 func checkServers(servers []collector.Server, logger log.Logger) {
 	for _, s := range servers {
 		go func() {
@@ -76,13 +76,17 @@ func checkServers(servers []collector.Server, logger log.Logger) {
 			defer cancel()
 			err := s.Client.CheckKeys(ctx)
 			var answer *lakefs.Error
+			msg := "Cannot reach lakeFS"
 			switch {
 			case err == nil:
-			case errors.As(err, &answer) && answer.Kind == lakefs.Unauthorized:
-				level.Warn(logger).Log("msg", "lakeFS refuses the access keys", "server", s.Name, "err", err)
-			default:
-				level.Warn(logger).Log("msg", "Cannot reach lakeFS", "server", s.Name, "err", err)
+				return
+			case !errors.As(err, &answer):
+			case answer.Kind == lakefs.Unauthorized:
+				msg = "lakeFS refuses the access keys"
+			case answer.StatusCode != 0:
+				msg = "Unexpected answer from lakeFS"
 			}
+			level.Warn(logger).Log("msg", msg, "server", s.Name, "err", err)
 		}()
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -40,18 +41,34 @@ func keysOf[T any]() (keys []string) {
 	return keys
 }
 
-// hint returns, in parentheses, the first of the known keys that is like key, or all
-// of them if they are few.
+// hint returns, in parentheses, the known key that is most like key, or all of them
+// if none is like it and they are few.
 func hint(key string, known []string) string {
-	words := strings.Split(strings.ToLower(key), "_")
-	for _, k := range known {
-		isIn := func(word string) bool { return strings.Contains("_"+k+"_", "_"+word+"_") }
-		if strings.HasPrefix(k, strings.ToLower(key)) || slices.ContainsFunc(words, isIn) {
-			return fmt.Sprintf(" (did you mean %q?)", k)
-		}
+	if len(known) == 0 {
+		return ""
 	}
-	if len(known) == 0 || len(known) > maxListedKeys {
+	key = strings.ToLower(key)
+	best := slices.MaxFunc(known, func(a, b string) int { return cmp.Compare(likeness(key, a), likeness(key, b)) })
+	same := likeness(key, best)
+	if same == min(len(key), len(best)) || 4*same >= len(key)+len(best) {
+		return fmt.Sprintf(" (did you mean %q?)", best)
+	}
+	if len(known) > maxListedKeys {
 		return ""
 	}
 	return fmt.Sprintf(" (must be one of %s)", strings.Join(known, ", "))
+}
+
+// likeness is how many bytes are the same at the beginnings and ends of a and b.
+func likeness(a, b string) int {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	a, b = a[n:], b[n:]
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+		n++
+	}
+	return n
 }
