@@ -56,6 +56,7 @@ type pipeline struct {
 	user     string   // for the exporter
 	settings string
 	timeout  string
+	branch   string
 	id       string // to be resumed
 }
 
@@ -64,6 +65,7 @@ func newPipeline(t *testing.T, program string, script lakefstest.Script) *pipeli
 	p := &pipeline{
 		t: t, program: program, dir: t.TempDir(), started: func() {}, flags: []string{"--web.enable-import-api"},
 		secret: lakefstest.SecretAccessKey, user: credentials, settings: `{"labels": {"team": "ingest"}}`, timeout: "120",
+		branch: "main",
 	}
 	for _, needed := range []string{"curl", "jq", "python3"} {
 		need(t, needed)
@@ -102,7 +104,7 @@ func (p *pipeline) command() *exec.Cmd {
 		}
 		return p.broken
 	})
-	args := append(strings.Fields(p.program), "my-repo", "main", "--settings", p.settings, "--timeout", p.timeout)
+	args := append(strings.Fields(p.program), "my-repo", p.branch, "--settings", p.settings, "--timeout", p.timeout)
 	if p.id == "" {
 		args = append(args, "s3://bucket/nightly/")
 	} else {
@@ -180,6 +182,10 @@ func TestImportAndWait(t *testing.T) {
 		}, 0, onlyID, "stalled: see the log of the branch", 6},
 		{"timeout", slow, func(p *pipeline) { p.timeout = "3" }, 1, onlyID, "timeout: still running after 3", 7},
 		{"resumed", quick, func(p *pipeline) { p.startedAgo(time.Minute, quick) }, 0, succeeded, "succeeded, 1000 objects", 0},
+		{"resumed, without its branch", quick, func(p *pipeline) {
+			p.startedAgo(time.Minute, quick)
+			p.branch = "-"
+		}, 0, succeeded, "succeeded, 1000 objects", 0},
 		{"import API is off", quick, func(p *pipeline) { p.flags = nil }, 0, nothing, "HTTP status 403: the import API is off", 1},
 		{"import limit is reached", quick, func(p *pipeline) {
 			p.flags = append(p.flags, "--web.max-imports=1")

@@ -26,7 +26,7 @@ while [ $# -gt 0 ]; do
       printf -v "${1#--}" %s "$2"
       shift
       ;;
-    -*) usage ;;
+    -?*) usage ;;
     *) arguments+=("$1") ;;
   esac
   shift
