@@ -227,9 +227,9 @@ var notRegistered = map[Origin]string{
 	FromDiscovery: "was discovered in lakeFS's database; ignore its repository in the config to stop watching it",
 }
 
-// change has a change of the registrations made, first in the Store and then in the
-// watchlist, and waits for it until ctx is done. It goes on then, so that both stay
-// the same.
+// change has run make a change of the registrations, first in the Store and then in
+// the watchlist, and waits for it until ctx is done. A change that was begun is
+// finished even then, so that both agree.
 func (p *persister) change(ctx context.Context, do func() error) error {
 	if p.store == nil {
 		return errNoStore

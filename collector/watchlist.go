@@ -120,8 +120,8 @@ func (w *watchlist) entry(key Key) *entry {
 	return e
 }
 
-// minVanished is how many unfinished imports that are not found any more can stay
-// at least; at most, as many as are found.
+// minVanished unfinished imports that are not found any more can stay, or as many as
+// are found if that is more.
 const minVanished = 1000
 
 // setDiscovered replaces what was discovered on a server by d, which is nil if it has
