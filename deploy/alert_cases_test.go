@@ -439,6 +439,7 @@ var alertCases = []alertCase{
 		},
 	},
 	{
+		// Several that stall, since among equals Prometheus takes any.
 		name: "HA pair: labels of prometheus-operator, and other labels of the user",
 		by:   "branch",
 		targets: map[string]string{
@@ -446,7 +447,10 @@ var alertCases = []alertCase{
 				lakefs_up server=prod : 0m 1
 				import orphan team=ingest : 0m running, 20m stalled
 				import fails branch=- : 0m running, 20m failed
-				import stalls branch=- : 0m running, 20m stalled
+				import stalls_1 branch=- : 0m running, 20m stalled
+				import stalls_2 branch=- : 0m running, 20m stalled
+				import stalls_3 branch=- : 0m running, 20m stalled
+				import stalls_4 branch=- : 0m running, 20m stalled
 				import discovered branch=- : 0m running, 20m stalled
 				import canceled branch=- : 0m running, 20m canceled
 				import polled team=ingest : 0m running, 40m running!
@@ -455,16 +459,19 @@ var alertCases = []alertCase{
 				lakefs_up server=prod : 0m 1
 				import orphan : 0m running, 20m stalled
 				import fails team=other : 0m running, 20m failed
-				import stalls : 0m running, 20m stalled
+				import stalls_1 : 0m running, 20m stalled
+				import stalls_2 : 0m running, 20m stalled
+				import stalls_3 : 0m running, 20m stalled
+				import stalls_4 : 0m running, 20m stalled
 				import polled : 0m running, 40m running!
 			`,
 		},
 		firing: map[string]string{
 			"18m": "",
 			"39m": "LakeFSImportStalled orphan branch=main, LakeFSImportFailed fails branch=main, " +
-				"LakeFSImportStalled stalls branch=main, LakeFSImportStalled discovered branch=-, LakeFSImportCanceled canceled branch=-",
+				"LakeFSImportStalled stalls_1 branch=main, LakeFSImportStalled stalls_2 branch=main, LakeFSImportStalled stalls_3 branch=main, LakeFSImportStalled stalls_4 branch=main, LakeFSImportStalled discovered branch=-, LakeFSImportCanceled canceled branch=-",
 			"80m": "LakeFSImportStalled orphan branch=main, LakeFSImportFailed fails branch=main, " +
-				"LakeFSImportStalled stalls branch=main, LakeFSImportStalled discovered branch=-, LakeFSImportCanceled canceled branch=-, LakeFSImportPollFailing branch=main",
+				"LakeFSImportStalled stalls_1 branch=main, LakeFSImportStalled stalls_2 branch=main, LakeFSImportStalled stalls_3 branch=main, LakeFSImportStalled stalls_4 branch=main, LakeFSImportStalled discovered branch=-, LakeFSImportCanceled canceled branch=-, LakeFSImportPollFailing branch=main",
 		},
 	},
 	{

@@ -78,8 +78,8 @@ func (e evaluations) add(prometheus *process, group string) (count float64, err 
 }
 
 // An evaluation of all rules, with 10,000 imports, 5,000 of them failed, and with as many
-// samples in the lookback as a scrape every 15s leaves there, costs no more than three
-// times the least that it could. Measured: 1.9 times.
+// samples in the lookback as a scrape every 15s leaves there, takes no more than twice
+// what cannot be cheaper. Measured: 1.1 times.
 func TestRuleCost(t *testing.T) {
 	if !*matrix {
 		t.Skip("only with -matrix (make lint-alerts)")
@@ -117,7 +117,7 @@ func TestRuleCost(t *testing.T) {
 		return err
 	})
 	t.Logf("one evaluation, in seconds: %v", least)
-	if all, needed := least["lakefs-imports"], least["floor"]; all > 3*needed {
-		t.Errorf("%.2f s, more than three times what is needed (%.2f s)", all, needed)
+	if all, needed := least["lakefs-imports"], least["floor"]; all > 2*needed {
+		t.Errorf("%.2f s, more than twice what is needed (%.2f s)", all, needed)
 	}
 }
