@@ -156,7 +156,7 @@ func TestImageInEngine(t *testing.T) {
 		url := "http://" + e.podman("port", id, "10470/tcp")
 		eventually(t, "the demo", func() error { _, err := send(http.MethodGet, url+"/-/ready", nil); return err })
 		metrics, err := send(http.MethodGet, url+"/metrics", nil)
-		if err != nil || !bytes.Contains(metrics, []byte("\ngo_gc_gomemlimit_bytes 2.4117248e+08\n")) || !bytes.Contains(metrics, []byte("lakefs_import_state{")) {
+		if err != nil || !bytes.Contains(metrics, []byte("\ngo_gc_gomemlimit_bytes 2.1495808e+08\n")) || !bytes.Contains(metrics, []byte("lakefs_import_state{")) {
 			t.Errorf("not the demo, or not its limit: %v", err)
 		}
 		status := read(t, "/proc/"+e.podman("inspect", "--format={{.State.Pid}}", id)+"/status")

@@ -344,7 +344,7 @@ func TestNode(t *testing.T) {
 		n := n.in(t)
 		_, exporter := n.exporter(ns)
 		eventually(t, "the import", func() error { return exporter.hasSample(`lakefs_import_poll_success{.*} 1`) })
-		if err := exporter.hasSample("go_gc_gomemlimit_bytes 2.4159191e\\+08"); err != nil {
+		if err := exporter.hasSample("go_gc_gomemlimit_bytes 2.14748364e\\+08"); err != nil {
 			t.Error(err)
 		}
 	})
