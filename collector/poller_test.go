@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/testworld"
 	"lakefs_import_exporter/lakefs"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
@@ -373,21 +374,21 @@ func TestProbe(t *testing.T) {
 	ref := w.lakeFS.Start(repo, branch, import50k)
 	key := keyOf(ref)
 	w.advance(30 * time.Second)
-	golden(t, "probe/running.prom", text(t, w.probe(key)))
+	testworld.Golden(t, "probe/running.prom", text(t, w.probe(key)))
 
 	// There is no memory: a failed poll leaves no last values.
 	w.advance(time.Second)
 	remove := w.lakeFS.Inject(lakefstest.Statuses, lakefstest.Fault{Status: 502, Body: "<h1>Bad Gateway</h1>"})
-	golden(t, "probe/failed.prom", text(t, w.probe(key)))
+	testworld.Golden(t, "probe/failed.prom", text(t, w.probe(key)))
 	remove()
 	w.lakeFS.Forget(ref)
 	w.advance(time.Second)
-	golden(t, "probe/not_found.prom", text(t, w.probe(key)))
+	testworld.Golden(t, "probe/not_found.prom", text(t, w.probe(key)))
 
 	// That it is watched too, with labels, does not show.
 	w.watch(ref, expect50k, func(i *collector.Import) { i.Labels = map[string]string{"team": "ingest"} })
 	w.advance(time.Second)
-	golden(t, "probe/not_found.prom", text(t, w.probe(key)))
+	testworld.Golden(t, "probe/not_found.prom", text(t, w.probe(key)))
 	if got := w.probe(collector.Key{Server: "dev"}); got != nil {
 		t.Errorf("on an unknown server: %+v", got)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/testworld"
 	"lakefs_import_exporter/lakefs"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
@@ -125,7 +126,7 @@ func TestStates(t *testing.T) {
 				t.Errorf("state: got %s, want %s", got, tc.state)
 			}
 			equal(t, "polls", tc.polls, w.polls())
-			golden(t, "states/"+tc.name+".prom", text(t, snapshot))
+			testworld.Golden(t, "states/"+tc.name+".prom", text(t, snapshot))
 		})
 	}
 	if got := len(slices.Compact(slices.Sorted(slices.Values(collector.States())))); got != 9 {
