@@ -28,21 +28,28 @@ type answer struct {
 	status int
 	header http.Header
 	date   time.Time
-	body   *bytes.Buffer // to be released
+	body   *body // to be released
 }
 
-var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// body is what was read of a body, and what bounds that.
+type body struct {
+	bytes.Buffer
+	limited io.LimitedReader
+}
+
+var bodies = sync.Pool{New: func() any { return new(body) }}
 
 // readAnswer reads the body to its end, so that the connection can be used again.
 func readAnswer(resp *http.Response) (answer, error) {
 	defer resp.Body.Close()
-	a := answer{status: resp.StatusCode, header: resp.Header, body: bodies.Get().(*bytes.Buffer)} //nolint:forcetypeassert // nothing else is in it
+	a := answer{status: resp.StatusCode, header: resp.Header, body: bodies.Get().(*body)} //nolint:forcetypeassert // nothing else is in it
 	if date := resp.Header.Get("Date"); date != "" {
 		a.date, _ = http.ParseTime(date)
 	}
 	var err error
 	if resp.StatusCode != http.StatusSwitchingProtocols { // what follows that does not end
-		_, err = a.body.ReadFrom(io.LimitReader(resp.Body, maxBodyBytes+1))
+		a.body.limited = io.LimitedReader{R: resp.Body, N: maxBodyBytes + 1}
+		_, err = a.body.ReadFrom(&a.body.limited)
 	}
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -60,6 +67,7 @@ func readAnswer(resp *http.Response) (answer, error) {
 func (a *answer) release() {
 	if a.body.Cap() <= maxPooledBytes {
 		a.body.Reset()
+		a.body.limited.R = nil
 		bodies.Put(a.body)
 	}
 	a.body = nil

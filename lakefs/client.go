@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"sync/atomic"
@@ -161,8 +162,8 @@ func (c *Client) send(ctx context.Context, u *url.URL) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	var extra surplus
-	req := (&http.Request{Method: http.MethodGet, URL: u, Header: s.header}).WithContext(extra.withTrace(ctx))
+	extra := surpluses.Get().(*surplus) //nolint:forcetypeassert // nothing else is in it
+	req := (&http.Request{Method: http.MethodGet, URL: u, Header: s.header}).WithContext(httptrace.WithClientTrace(ctx, &extra.trace))
 	resp, err := s.transport.RoundTrip(req)
 	if err == nil && c.cfg.HTTP.FollowRedirects {
 		resp, err = s.follow(req, resp)
@@ -174,5 +175,10 @@ func (c *Client) send(ctx context.Context, u *url.URL) (answer, error) {
 		_ = resp.Body.Close() // unread, so that the connection is not used again
 		return answer{}, &Error{Kind: BadResponse, StatusCode: resp.StatusCode, Err: errors.New("unsolicited response (is a proxy in front of lakeFS broken?)")}
 	}
-	return readAnswer(resp)
+	a, err := readAnswer(resp)
+	if err == nil {
+		extra.conn.Store(nil)
+		surpluses.Put(extra)
+	}
+	return a, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http/httptrace"
+	"sync"
 	"sync/atomic"
 )
 
@@ -31,27 +32,32 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 // closes an idle connection where a server sends more than was asked for, but takes
 // that for the answer to the next request, if there is one at once.
 type surplus struct {
+	trace  httptrace.ClientTrace
 	conn   atomic.Pointer[conn] // in use; nil if it is none of ours
 	before atomic.Uint64        // what was received when it came into use
 	found  atomic.Bool
 }
 
-func (s *surplus) withTrace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			if t, ok := info.Conn.(interface{ NetConn() net.Conn }); ok {
-				info.Conn = t.NetConn() // of a tls.Conn
-			}
-			if c, ok := info.Conn.(*conn); ok {
-				s.before.Store(c.received.Load())
-				s.conn.Store(c)
-			}
-		},
-		GotFirstResponseByte: func() {
-			if c := s.conn.Load(); c != nil && c.received.Load() == s.before.Load() {
-				s.found.Store(true)
-				_ = c.Close()
-			}
-		},
-	})
+// surpluses are of requests that were answered: net/http may still use that of another.
+var surpluses = sync.Pool{New: func() any {
+	s := new(surplus)
+	s.trace = httptrace.ClientTrace{GotConn: s.gotConn, GotFirstResponseByte: s.gotAnswer}
+	return s
+}}
+
+func (s *surplus) gotConn(info httptrace.GotConnInfo) {
+	if t, ok := info.Conn.(interface{ NetConn() net.Conn }); ok {
+		info.Conn = t.NetConn() // of a tls.Conn
+	}
+	if c, ok := info.Conn.(*conn); ok {
+		s.before.Store(c.received.Load())
+		s.conn.Store(c)
+	}
+}
+
+func (s *surplus) gotAnswer() {
+	if c := s.conn.Load(); c != nil && c.received.Load() == s.before.Load() {
+		s.found.Store(true)
+		_ = c.Close()
+	}
 }
