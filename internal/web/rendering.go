@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bufio"
 	"cmp"
 	"io"
 	"net/http"
@@ -65,24 +64,15 @@ var gzipWriters = sync.Pool{New: func() any {
 	return w
 }}
 
-// startGzip has the rest of the body compressed, beside the handler that writes it.
+// startGzip has the rest of the body compressed.
 func (a *rendering) startGzip() {
 	a.header.Set("Content-Encoding", "gzip")
-	plain, pipe := io.Pipe()
-	buf, done := bufio.NewWriter(pipe), make(chan struct{})
-	go func() {
-		defer close(done)
-		w, _ := gzipWriters.Get().(*gzip.Writer)
-		defer gzipWriters.Put(w)
-		w.Reset(&a.body)
-		_, _ = io.CopyBuffer(w, plain, make([]byte, blockBytes)) // into memory
-		_ = w.Close()
+	w, _ := gzipWriters.Get().(*gzip.Writer)
+	w.Reset(&a.body)
+	a.out, a.finish = w, func() {
+		_ = w.Close()       // into memory
 		w.Reset(io.Discard) // a pool is not to keep the body
-	}()
-	a.out, a.finish = buf, func() {
-		_ = buf.Flush()
-		pipe.Close()
-		<-done
+		gzipWriters.Put(w)
 	}
 }
 

@@ -99,7 +99,7 @@ func startTLS(protocol string) func(*httptest.Server) {
 // watchMany has n imports of a server watched that are not in lakeFS.
 func (w *world) watchMany(server string, n int) {
 	for i := range n {
-		w.Config.Imports = append(w.Config.Imports, collector.Import{
+		w.Config.Imports = append(w.Config.Imports, &collector.Import{
 			Key:    collector.Key{Server: server, Repository: repo, ID: fmt.Sprintf("import-%06d", i)},
 			Branch: branch, NoProgressAfter: time.Hour,
 		})
