@@ -73,7 +73,7 @@ func newCounters(reg prometheus.Registerer, shard Shard) *counters {
 // addRepository makes every series of a repository exist from the start, so that
 // its first increase is seen.
 func (c *counters) addRepository(server, repository string) {
-	for _, state := range ended {
+	for _, state := range ended[lakefs.Succeeded:] {
 		c.finishedImports.WithLabelValues(server, repository, string(state))
 	}
 	c.ingestedObjects.WithLabelValues(server, repository)

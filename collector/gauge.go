@@ -24,8 +24,14 @@ type gauge[View any] struct {
 	name, help string
 	// value returns the value for v, and false if it has none.
 	value func(v *View) (float64, bool)
-	// labels returns labels besides those of every series; nil if there are none.
-	labels func(v *View) []seriesLabel
+	// labels are those besides the labels of every series.
+	labels []gaugeLabel[View]
+}
+
+// gaugeLabel is a label that one gauge has.
+type gaugeLabel[View any] struct {
+	name  string
+	value func(v *View) string
 }
 
 // families returns the metrics of views. labels returns the labels of a view, and
@@ -64,8 +70,8 @@ func (g *gauge[View]) writeText(w *bufio.Writer, views []View, block func(*View)
 		header = ""
 		b = append(b, g.name...)
 		b = append(b, block(v)...)
-		if g.labels != nil {
-			b = appendLabels(b, g.labels(v))
+		for _, l := range g.labels {
+			b = appendLabel(b, l.name, l.value(v))
 		}
 		b = append(b, "} "...)
 		b = append(appendValue(b, value), '\n')
@@ -98,8 +104,8 @@ func (g *gauge[View]) gather(views []View, labels func(*View) []seriesLabel) *dt
 			continue
 		}
 		pairs := labels(v)
-		if g.labels != nil {
-			pairs = append(pairs, g.labels(v)...)
+		for _, l := range g.labels {
+			pairs = append(pairs, seriesLabel{l.name, l.value(v)})
 		}
 		m := &dto.Metric{Gauge: &dto.Gauge{Value: &value}, Label: make([]*dto.LabelPair, len(pairs))}
 		for j := range pairs {
@@ -136,25 +142,25 @@ func userLabels(user map[string]string, fixed ...seriesLabel) []seriesLabel {
 // labelBlock returns labels as the text formats have them, without the closing
 // brace.
 func labelBlock(labels []seriesLabel) string {
-	return string(appendLabels([]byte{'{'}, labels))
+	b := []byte{'{'}
+	for _, l := range labels {
+		b = appendLabel(b, l.name, l.value)
+	}
+	return string(b)
 }
 
 var valueEscaper = strings.NewReplacer("\\", `\\`, "\n", `\n`, `"`, `\"`)
 
-// appendLabels appends labels to those at the end of b.
-func appendLabels(b []byte, labels []seriesLabel) []byte {
-	for _, l := range labels {
-		if b[len(b)-1] != '{' {
-			b = append(b, ',')
-		}
-		b = append(b, l.name...)
-		b = append(b, `="`...)
-		value := l.value
-		if strings.ContainsAny(value, "\\\n\"") { // which costs less than the replacer
-			value = valueEscaper.Replace(value)
-		}
-		b = append(b, value...)
-		b = append(b, '"')
+// appendLabel appends a label to those at the end of b.
+func appendLabel(b []byte, name, value string) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
 	}
-	return b
+	b = append(b, name...)
+	b = append(b, `="`...)
+	if strings.ContainsAny(value, "\\\n\"") { // which costs less than the replacer
+		value = valueEscaper.Replace(value)
+	}
+	b = append(b, value...)
+	return append(b, '"')
 }

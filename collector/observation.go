@@ -227,8 +227,8 @@ func States() []State {
 // the same when all expected objects are there.
 const commitFactor = 6
 
-// ended are the states of finished imports.
-var ended = map[lakefs.Outcome]State{lakefs.Succeeded: Succeeded, lakefs.Failed: Failed, lakefs.Canceled: Canceled}
+// ended are the states of finished imports, by Outcome.
+var ended = [...]State{lakefs.Succeeded: Succeeded, lakefs.Failed: Failed, lakefs.Canceled: Canceled}
 
 // state depends on what was seen, not on what time it is: nothing changes while
 // lakeFS cannot be asked.

@@ -182,8 +182,9 @@ func (v *ServerView) labels() []seriesLabel { return []seriesLabel{{"server", v.
 var importGauges = []gauge[ImportView]{
 	{"lakefs_import_commit_info", "The commit that a successful import left on its branch. The value is always 1.",
 		func(v *ImportView) (float64, bool) { return 1, v.Outcome == lakefs.Succeeded },
-		func(v *ImportView) []seriesLabel {
-			return []seriesLabel{{"commit_id", v.CommitID}, {"metarange_id", v.MetarangeID}}
+		[]gaugeLabel[ImportView]{
+			{"commit_id", func(v *ImportView) string { return v.CommitID }},
+			{"metarange_id", func(v *ImportView) string { return v.MetarangeID }},
 		}},
 	{"lakefs_import_completed", "Whether the import has finished, with success or with an error: 1 if so, else 0.",
 		func(v *ImportView) (float64, bool) { return boolToFloat(v.Finished()), v.Seen() }, nil},
@@ -191,8 +192,9 @@ var importGauges = []gauge[ImportView]{
 		func(v *ImportView) (float64, bool) { return boolToFloat(v.FailedOrCanceled()), v.Seen() }, nil},
 	{"lakefs_import_error_info", "The error that the import has finished with. The value is always 1.",
 		func(v *ImportView) (float64, bool) { return 1, v.FailedOrCanceled() },
-		func(v *ImportView) []seriesLabel {
-			return []seriesLabel{{"message", v.ErrorMessage}, {"reason", string(v.ErrorReason)}}
+		[]gaugeLabel[ImportView]{
+			{"message", func(v *ImportView) string { return v.ErrorMessage }},
+			{"reason", func(v *ImportView) string { return string(v.ErrorReason) }},
 		}},
 	{"lakefs_import_expected_objects", "Objects that the import is expected to ingest, from the exporter's configuration.",
 		func(v *ImportView) (float64, bool) { return float64(v.ExpectedObjects), v.ExpectedObjects > 0 }, nil},
@@ -212,7 +214,7 @@ var importGauges = []gauge[ImportView]{
 		func(v *ImportView) (float64, bool) { return unixSeconds(v.StartedAt), !v.StartedAt.IsZero() }, nil},
 	{"lakefs_import_state", "The present state of the import, as a label. The value is always 1.",
 		func(*ImportView) (float64, bool) { return 1, true },
-		func(v *ImportView) []seriesLabel { return []seriesLabel{{"state", string(v.State)}} }},
+		[]gaugeLabel[ImportView]{{"state", func(v *ImportView) string { return string(v.State) }}}},
 	{"lakefs_import_update_timestamp_seconds", "Unix time at which lakeFS last updated the import, by lakeFS's clock.",
 		func(v *ImportView) (float64, bool) { return unixSeconds(v.UpdateTime), v.Seen() }, nil},
 }
@@ -273,18 +275,21 @@ func (s *Snapshot) Families() []Family {
 // succeeded or were canceled have them only for a while, and one that was added
 // during a scrape has them from the next one on.
 func (s *Snapshot) shownImports() []ImportView {
-	hidden := func(v ImportView) bool {
-		switch v.State {
-		case Succeeded, Canceled:
-			return s.At.Sub(v.finishedAt()) > s.finishedFor
-		default:
-			return v.State == Unknown && s.isNew(v.Poll)
+	for i := range s.Imports {
+		if s.hides(&s.Imports[i]) {
+			return slices.DeleteFunc(slices.Clone(s.Imports), func(v ImportView) bool { return s.hides(&v) })
 		}
 	}
-	if !slices.ContainsFunc(s.Imports, hidden) {
-		return s.Imports // without a copy, which may be large
+	return s.Imports // without a copy, which may be large
+}
+
+func (s *Snapshot) hides(v *ImportView) bool {
+	switch v.State {
+	case Succeeded, Canceled:
+		return s.At.Sub(v.finishedAt()) > s.finishedFor
+	default:
+		return v.State == Unknown && s.isNew(v.Poll)
 	}
-	return slices.DeleteFunc(slices.Clone(s.Imports), hidden)
 }
 
 // isNew reports whether the newest scrape began before what has the newest poll
