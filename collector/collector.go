@@ -53,12 +53,13 @@ type Options struct {
 	FinishedFor time.Duration
 }
 
-// Config is what a Collector works with until the next one is applied.
+// Config is what a Collector works with until the next one is applied. It is not
+// changed after it was handed over.
 type Config struct {
 	// Servers have distinct names.
 	Servers []Server
 	// Imports are distinct by Key, each of one of Servers.
-	Imports []Import
+	Imports []*Import
 	// Repositories are distinct by server and name, each of one of Servers.
 	Repositories []Repository
 	// Files may be nil.
@@ -77,7 +78,7 @@ type Files interface {
 type FileSet struct {
 	// Imports are distinct by Key, each of a configured server. A file that does
 	// not load is represented by its last good content.
-	Imports []Import
+	Imports []*Import
 	// Errors tells for every file, by name, why it does not load now; empty if
 	// it does. The names are valid UTF-8.
 	Errors map[string]string
@@ -112,7 +113,7 @@ func New(opts Options) (*Collector, error) {
 		watch: &watchlist{
 			now: opts.Now, logger: opts.Logger, counters: counters, shard: opts.Shard,
 			started: opts.Now(), retention: opts.Retention, durable: opts.Store != nil,
-			entries: map[Key]*entry{}, scraped: map[string]time.Time{},
+			entries: map[Key]*entry{},
 		},
 		stopFiles: func() {},
 		servers:   map[string]*server{},
@@ -178,9 +179,8 @@ func (c *Collector) applyServers(settings []Server) {
 
 func (c *Collector) newServer(set Server) *server {
 	logger := log.With(c.opts.Logger, "server", set.Name)
-	record := func(key Key, a *answer) { c.watch.record(key, a.Poll, a.status, a.lastImport) }
 	return &server{
-		poller: newPoller(set, c.opts.Now, logger, c.counters.addServer(set.Name), record),
+		poller: newPoller(set, c.opts.Now, logger, c.counters.addServer(set.Name), c.watch.record),
 		name:   set.Name, counters: c.counters, watch: c.watch,
 		stopDiscovery: func() {}, stands: ServerView{Authorized: true},
 	}
@@ -271,7 +271,7 @@ func (c *Collector) Import(ctx context.Context, key Key) (ImportView, bool) {
 		return v, ok
 	}
 	defer c.Save()
-	_, missed := s.poll(ctx, single, v.Ref())
+	_, missed := s.poll(ctx, single, target{Ref: v.Ref()})
 	v, ok = c.Watched(key)
 	if len(missed) > 0 {
 		v.Poll = missedPoll(c.opts.Now())
@@ -307,14 +307,14 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 		ref = watched.Ref() // who watches it may share the answer, and is allowed that branch
 	}
 	a := &answer{Poll: missedPoll(c.opts.Now()), sent: true, err: context.DeadlineExceeded}
-	if answered, _ := s.poll(ctx, single, ref); len(answered) > 0 {
+	if answered, _ := s.poll(ctx, single, target{Ref: ref}); len(answered) > 0 {
 		a = &answered[0].answer
 	}
 	if ref.ID != "" {
 		e.record(a.Poll, a.status)
 	}
 	server, now := s.view(), c.opts.Now()
-	server.Up = a.fromLakeFS() || !a.sent // a pause is lakeFS's own wish
+	server.Up = a.fromLakeFS || !a.sent // a pause is lakeFS's own wish
 	return &Snapshot{
 		At: now, Servers: []ServerView{server}, Imports: []ImportView{e.view(now, s.client())},
 		finishedFor: math.MaxInt64, ofProbe: true,

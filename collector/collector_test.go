@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -140,7 +139,7 @@ func TestFiles(t *testing.T) {
 	w := newWorld(t)
 	w.watch(w.lakeFS.Start("repo-0", branch, import50k))
 	fromFile := collector.FileSet{
-		Imports: []collector.Import{newImport(w.lakeFS.Start("repo-1", branch, import50k))},
+		Imports: []*collector.Import{new(newImport(w.lakeFS.Start("repo-1", branch, import50k)))},
 		Errors:  map[string]string{"a.yml": "", "b.yml": "entry 1: id is missing"},
 	}
 	change := w.withFiles(collector.FileSet{})
@@ -227,19 +226,19 @@ func TestPrecedence(t *testing.T) {
 		t.Errorf("registering a discovered import: created %v, %v", created, err)
 	}
 	check("registered", collector.FromAPI, branch)
-	w.withFiles(collector.FileSet{Imports: []collector.Import{from(collector.FromFile)}})
+	w.withFiles(collector.FileSet{Imports: []*collector.Import{new(from(collector.FromFile))}})
 	check("in a file too", collector.FromFile, branch)
-	w.cfg.Imports = []collector.Import{from(collector.FromConfig)}
+	w.cfg.Imports = []*collector.Import{new(from(collector.FromConfig))}
 	w.collector.Apply(w.cfg)
 	check("in the config too", collector.FromConfig, branch)
 	w.register(from(collector.FromAPI))
 	check("registered again", collector.FromConfig, branch)
-	w.cfg.Imports = slices.Clone(w.cfg.Imports)
+	w.cfg.Imports = []*collector.Import{new(from(collector.FromConfig))}
 	w.cfg.Imports[0].Branch = "dev"
 	w.collector.Apply(w.cfg)
 	check("through another branch", collector.FromConfig, "dev")
 	w.cfg.Imports = nil
-	change := w.withFiles(collector.FileSet{Imports: []collector.Import{from(collector.FromFile)}})
+	change := w.withFiles(collector.FileSet{Imports: []*collector.Import{new(from(collector.FromFile))}})
 	check("no longer in the config", collector.FromFile, branch)
 	change(collector.FileSet{})
 	check("no longer in a file", collector.FromAPI, branch)
@@ -355,7 +354,7 @@ func TestShards(t *testing.T) {
 	const n, total = 900, 3
 	w := newWorld(t)
 	for i := range n {
-		w.cfg.Imports = append(w.cfg.Imports, newImport(lakefs.Ref{Repository: repo, Branch: branch, ID: fmt.Sprint(i)}))
+		w.cfg.Imports = append(w.cfg.Imports, new(newImport(lakefs.Ref{Repository: repo, Branch: branch, ID: fmt.Sprint(i)})))
 		w.cfg.Repositories = append(w.cfg.Repositories, collector.Repository{Server: "prod", Name: fmt.Sprintf("repo-%d", i)})
 	}
 	owners := map[string]uint64{}

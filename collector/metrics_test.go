@@ -119,7 +119,7 @@ func TestCountedWhenItLeavesAtOnce(t *testing.T) {
 		w := newWorldWith(t, store)
 		imp := newImport(w.lakeFS.Start(repo, branch, import50k))
 		if store == nil {
-			w.cfg.Imports = []collector.Import{imp}
+			w.cfg.Imports = []*collector.Import{&imp}
 			w.collector.Apply(w.cfg)
 		} else {
 			w.register(imp)

@@ -317,7 +317,7 @@ func TestDepartedImports(t *testing.T) {
 	ref := w.lakeFS.Start(repo, branch, lakefstest.Script{})
 	key := w.watch(ref)
 	watched := w.cfg.Imports
-	apply := func(imports []collector.Import) {
+	apply := func(imports []*collector.Import) {
 		w.cfg.Imports = imports
 		w.collector.Apply(w.cfg)
 	}

@@ -49,16 +49,12 @@ type Server struct {
 type answer struct {
 	Poll
 	sent       bool                 // false if no request was sent, because of a pause
+	fromLakeFS bool                 // whether lakeFS itself gave it
 	status     *lakefs.ImportStatus // of an import
 	lastImport time.Time            // of a repository; zero if there was none
 	date       time.Time            // lakeFS's clock; zero if it is not known
+	retryAfter time.Duration        // which lakeFS asks for; 0 if it does not
 	err        error
-}
-
-// fromLakeFS reports whether lakeFS itself gave the answer.
-func (a *answer) fromLakeFS() bool {
-	var lerr *lakefs.Error
-	return a.sent && (a.err == nil || errors.As(a.err, &lerr) && lerr.FromLakeFS())
 }
 
 // interrupted reports whether the request ended because the server was removed:
@@ -70,11 +66,19 @@ func (a *answer) interrupted() bool { return errors.Is(a.err, context.Canceled) 
 type call struct {
 	Key             // with its server, or that and a repository alone, if that is what is asked for
 	branch  string  // any will do for lakeFS; its access rights may differ
+	entry   *entry  // of target
 	waiters []*wait // while it is not done
 	lane    lane    // that it was taken from
 	started bool
 	done    bool
 	answer  answer
+}
+
+// target is what is asked for: an import, or without an ID the newest import of a
+// repository, or without anything the server's health.
+type target struct {
+	lakefs.Ref
+	entry *entry // of an import, to find it sooner; nil if that is not known
 }
 
 // keysRef asks whether a server accepts the keys.
@@ -117,8 +121,8 @@ type poller struct {
 	logger log.Logger
 	// polled is told of every request but health checks, and how long it took.
 	polled func(time.Duration, Result)
-	// record is told how every request ended, again when that is shared later.
-	record func(Key, *answer)
+	// record is told of every call that is done, again when it is shared later.
+	record func(*call)
 
 	mu          sync.Mutex
 	settings    Server
@@ -138,7 +142,7 @@ type poller struct {
 	timeoutFrom time.Time
 }
 
-func newPoller(settings Server, now func() time.Time, logger log.Logger, polled func(time.Duration, Result), record func(Key, *answer)) *poller {
+func newPoller(settings Server, now func() time.Time, logger log.Logger, polled func(time.Duration, Result), record func(*call)) *poller {
 	p := &poller{settings: settings, now: now, logger: logger, polled: polled, record: record}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -185,10 +189,9 @@ func (p *poller) paused() time.Time {
 
 // poll asks for the statuses of imports, and waits until all are answered, or
 // else until ctx is done. It returns the calls with an answer, and what misses
-// one. A Ref without an ID is for the newest import of the repository, and a zero
-// one for the server's health; keysRef is for its keys.
-func (p *poller) poll(ctx context.Context, l lane, refs ...lakefs.Ref) (answered []*call, missed []Key) {
-	w := p.join(l, refs)
+// one.
+func (p *poller) poll(ctx context.Context, l lane, targets ...target) (answered []*call, missed []Key) {
+	w := p.join(l, targets)
 	select {
 	case <-w.done:
 	case <-ctx.Done():
@@ -196,9 +199,9 @@ func (p *poller) poll(ctx context.Context, l lane, refs ...lakefs.Ref) (answered
 	return p.leave(w)
 }
 
-// join makes or shares the calls for refs.
-func (p *poller) join(l lane, refs []lakefs.Ref) *wait {
-	n := len(refs)
+// join makes or shares the calls for targets.
+func (p *poller) join(l lane, targets []target) *wait {
+	n := len(targets)
 	w := &wait{calls: make([]*call, n), done: make(chan struct{})}
 	fresh, waiters := make([]call, n), make([]*wait, n) // one allocation each for all calls
 	p.mu.Lock()
@@ -211,17 +214,18 @@ func (p *poller) join(l lane, refs []lakefs.Ref) *wait {
 		time.AfterFunc(minPollInterval, p.sweep)
 	}
 	now := p.now()
-	for i, ref := range refs {
-		key := Key{p.settings.Name, ref.Repository, ref.ID}
+	for i := range targets {
+		t := &targets[i]
+		key := Key{p.settings.Name, t.Repository, t.ID}
 		c := p.calls[key]
 		switch {
 		case c == nil || c.outdated(now):
 			c = &fresh[i]
-			c.Key, c.branch, c.waiters = key, ref.Branch, waiters[i:i:i+1]
+			c.Key, c.branch, c.entry, c.waiters = key, t.Branch, t.entry, waiters[i:i:i+1]
 			p.calls[key] = c
 			p.queues[l] = append(p.queues[l], c)
 		case c.done:
-			p.record(c.Key, &c.answer)
+			p.record(c)
 		case l == single && !c.started:
 			// Before the scrape that queued it; there it is passed over.
 			p.queues[l] = append(p.queues[l], c)
@@ -281,7 +285,7 @@ func (p *poller) work() {
 			}
 		}
 		if !c.answer.interrupted() {
-			p.record(c.Key, &c.answer)
+			p.record(c)
 		}
 		p.mu.Lock()
 		p.end(c)
@@ -300,9 +304,8 @@ func (p *poller) end(c *call) {
 		}
 	}
 	c.waiters = nil
-	var lerr *lakefs.Error
-	if errors.As(c.answer.err, &lerr) && lerr.Kind == lakefs.RateLimited {
-		p.pausedUntil = c.answer.At.Add(min(cmp.Or(lerr.RetryAfter, defaultPause), maxPause))
+	if a := &c.answer; a.sent && a.Result == lakefs.RateLimited {
+		p.pausedUntil = a.At.Add(min(cmp.Or(a.retryAfter, defaultPause), maxPause))
 	}
 }
 
@@ -388,12 +391,12 @@ func (p *poller) ask(ctx context.Context, client *lakefs.Client, c *call) {
 			a.date = a.status.Date
 		}
 	}
-	a.At, a.Result = p.now(), resultSuccess
+	a.At, a.Result, a.fromLakeFS = p.now(), resultSuccess, a.err == nil
 	if a.err != nil {
 		a.Result = lakefs.Connection
 		var lerr *lakefs.Error
 		if errors.As(a.err, &lerr) {
-			a.Result, a.date = lerr.Kind, lerr.Date
+			a.Result, a.date, a.fromLakeFS, a.retryAfter = lerr.Kind, lerr.Date, lerr.FromLakeFS(), lerr.RetryAfter
 		}
 		a.Message = a.err.Error()
 		level.Debug(p.logger).Log("msg", "Poll failed", "target", strings.Trim(c.Repository+"/"+c.ID, "/"), "err", a.err)

@@ -90,11 +90,11 @@ func (s *server) refreshed(ctx context.Context, d Discovery, found []Import, dro
 // scrape polls what is due. It returns when all is answered, or else when ctx is done.
 func (s *server) scrape(ctx context.Context) {
 	begin := s.now()
-	refs := s.watch.due(s.name)
-	if len(refs) == 0 {
-		refs = []lakefs.Ref{{}, keysRef} // its health comes first
+	targets := s.watch.due(s.name)
+	if len(targets) == 0 {
+		targets = []target{{}, {Ref: keysRef}} // its health comes first
 	}
-	answered, missed := s.poll(ctx, batch, refs...)
+	answered, missed := s.poll(ctx, batch, targets...)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return // the client hung up: that says nothing about lakeFS
 	}
@@ -129,7 +129,7 @@ func (s *server) update(answered []*call, missed int, at time.Time) (before, now
 				example = a.Message
 			}
 		}
-		if !a.fromLakeFS() {
+		if !a.fromLakeFS {
 			continue
 		}
 		if !a.date.IsZero() && a.At.After(s.dateAt) {

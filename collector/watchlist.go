@@ -27,12 +27,11 @@ type watchlist struct {
 	durable   bool          // whether there is a Store
 
 	mu           sync.Mutex
-	entries      map[Key]*entry       // of imports that are watched, or that were and are remembered
-	sorted       []*entry             // those that are watched, by Key; nil if it has to be made anew
-	repositories map[Key]*repository  // that are watched
-	scraped      map[string]time.Time // when the newest scrape began, by server
-	remembered   map[Key]bool         // repositories of entries
-	lines        []line               // to be logged
+	entries      map[Key]*entry      // of imports that are watched, or that were and are remembered
+	sorted       []*entry            // those that are watched, by Key; nil if it has to be made anew
+	repositories map[Key]*repository // that are watched
+	remembered   map[Key]bool        // repositories of entries
+	lines        []line              // to be logged
 }
 
 // line is a line of the log about an import.
@@ -90,23 +89,23 @@ type repository struct {
 }
 
 // set replaces what an origin wants. What stays watched keeps its memory.
-func (w *watchlist) set(origin Origin, imports []Import) {
+func (w *watchlist) set(origin Origin, imports []*Import) {
 	w.mu.Lock()
 	defer w.unlock()
 	for _, e := range w.entries {
 		e.wanted[origin] = nil
 	}
-	w.want(origin, imports)
+	for _, imp := range imports {
+		w.want(origin, imp)
+	}
 	w.updateAll()
 	w.sorted = nil // so that the counters of a server that has come back exist again
 }
 
-// want makes imports, besides others, what an origin wants, with the lock held.
-func (w *watchlist) want(origin Origin, imports []Import) {
-	for i := range imports {
-		if imp := &imports[i]; w.shard.owns(imp.Key) {
-			w.entry(imp.Key).wanted[origin] = imp
-		}
+// want makes imp, besides others, what an origin wants, with the lock held.
+func (w *watchlist) want(origin Origin, imp *Import) {
+	if w.shard.owns(imp.Key) {
+		w.entry(imp.Key).wanted[origin] = imp
 	}
 }
 
@@ -145,7 +144,9 @@ func (w *watchlist) setDiscovered(server string, d Discovery, found []Import) (a
 		}
 		e.wanted[FromDiscovery] = nil
 	}
-	w.want(FromDiscovery, found)
+	for i := range found {
+		w.want(FromDiscovery, &found[i])
+	}
 	slices.SortFunc(unfinished, func(a, b Key) int { return cmp.Compare(b.ID, a.ID) }) // xids: the newest first
 	vanished := 0
 	for _, key := range unfinished {
@@ -153,7 +154,7 @@ func (w *watchlist) setDiscovered(server string, d Discovery, found []Import) (a
 			continue
 		}
 		if imp, ok := d.Describe(key.Repository, key.ID); ok {
-			w.want(FromDiscovery, []Import{imp})
+			w.want(FromDiscovery, &imp)
 			vanished++
 		}
 	}
@@ -378,65 +379,72 @@ func (w *watchlist) perServer() map[string]int {
 
 // due returns what of a server a scrape has to poll. Repositories, imports, and the
 // backlog, which are discovered ones of which nothing is known yet, take turns, so that
-// none starves another. What the scrape before did not reach is first: not polled for
-// the longest time, or if it never was, the newest.
-func (w *watchlist) due(server string) []lakefs.Ref {
+// none starves another. What was not polled for the longest time is first, and of what
+// never was, the newest.
+func (w *watchlist) due(server string) []target {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	before := w.scraped[server]
-	w.scraped[server] = w.now()
-	var overdue, others []*entry
+	unfinished := make([]*entry, 0, len(w.watched()))
 	for _, e := range w.watched() {
-		switch {
-		case e.Server != server || e.seen.Confirmed:
-		case e.at.Before(before) || e.at.IsZero():
-			overdue = append(overdue, e)
-		default:
-			others = append(others, e)
+		if e.Server == server && !e.seen.Confirmed {
+			unfinished = append(unfinished, e)
 		}
 	}
-	slices.SortFunc(overdue, func(a, b *entry) int {
-		return cmp.Or(a.at.Compare(b.at), cmp.Compare(b.ID, a.ID)) // xids
+	slices.SortFunc(unfinished, func(a, b *entry) int {
+		switch order := a.at.Compare(b.at); {
+		case order != 0:
+			return order
+		case a.at.IsZero():
+			return cmp.Compare(b.ID, a.ID) // xids
+		default:
+			return compareKeys(a.Key, b.Key)
+		}
 	})
 	longestAgo := func(a, b *repository) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.Name, b.Name)) }
-	var repositories, known, backlog []lakefs.Ref
+	var repositories, backlog []target
 	for _, r := range slices.SortedFunc(maps.Values(w.repositories), longestAgo) {
 		if r.Server == server {
-			repositories = append(repositories, lakefs.Ref{Repository: r.Name})
+			repositories = append(repositories, target{Ref: lakefs.Ref{Repository: r.Name}})
 		}
 	}
-	for _, e := range slices.Concat(overdue, others) {
+	known := make([]target, 0, len(unfinished))
+	for _, e := range unfinished {
 		if e.origin == FromDiscovery && !e.seen.Seen() {
-			backlog = append(backlog, e.Ref())
+			backlog = append(backlog, target{e.Ref(), e})
 		} else {
-			known = append(known, e.Ref())
+			known = append(known, target{e.Ref(), e})
 		}
 	}
-	var refs []lakefs.Ref
+	targets := make([]target, 0, len(repositories)+len(unfinished))
 	for i := range max(len(repositories), len(known), len(backlog)) {
-		for _, queue := range [][]lakefs.Ref{repositories, known, backlog} {
+		for _, queue := range [][]target{repositories, known, backlog} {
 			if i < len(queue) {
-				refs = append(refs, queue[i])
+				targets = append(targets, queue[i])
 			}
 		}
 	}
-	return refs
+	return targets
 }
 
 // record remembers how a poll of an import or a repository ended, and what it told.
 // A failed poll, and one that knows of no import into a repository, loses nothing.
 // An import that is not watched, or has finished for good, is left alone.
-func (w *watchlist) record(key Key, p Poll, status *lakefs.ImportStatus, lastImport time.Time) {
+func (w *watchlist) record(c *call) {
 	w.mu.Lock()
 	defer w.unlock()
-	if key.ID == "" {
-		if r := w.repositories[key]; r != nil && r.record(p) {
-			r.lastImport = cmp.Or(lastImport, r.lastImport)
+	a := &c.answer
+	if c.ID == "" {
+		if r := w.repositories[c.Key]; r != nil && r.record(a.Poll) {
+			r.lastImport = cmp.Or(a.lastImport, r.lastImport)
 		}
 		return
 	}
-	if e := w.entries[key]; e != nil && e.Import != nil && !e.seen.Confirmed && e.record(p, status) {
-		w.changed(key, e)
+	e := c.entry
+	if e == nil || e.Import == nil { // it may be watched anew
+		e = w.entries[c.Key]
+	}
+	if e != nil && e.Import != nil && !e.seen.Confirmed && e.record(a.Poll, a.status) {
+		w.changed(c.Key, e)
 	}
 }
 

@@ -160,7 +160,7 @@ func keyOf(ref lakefs.Ref) collector.Key {
 // watch adds an import to the config.
 func (w *world) watch(ref lakefs.Ref, change ...func(*collector.Import)) collector.Key {
 	imp := newImport(ref, change...)
-	w.cfg.Imports = append(slices.Clip(w.cfg.Imports), imp)
+	w.cfg.Imports = append(slices.Clip(w.cfg.Imports), &imp)
 	w.collector.Apply(w.cfg)
 	return imp.Key
 }

@@ -137,7 +137,7 @@ func TestFullConfig(t *testing.T) {
 	first.MaxDuration = 90 * time.Minute
 	first.Labels = map[string]string{"team": "ingest", "version": "1.10", "on_call": "yes"}
 	second.Branch = "-"
-	if want := []collector.Import{first, second}; !reflect.DeepEqual(cfg.Imports, want) {
+	if want := []*collector.Import{&first, &second}; !reflect.DeepEqual(cfg.Imports, want) {
 		t.Errorf("imports:\ngot  %+v\nwant %+v", cfg.Imports, want)
 	}
 
@@ -153,7 +153,7 @@ func TestFullConfig(t *testing.T) {
 	b1.ExpectedObjects = 5
 	b1.Labels = map[string]string{"team": "café"}
 	if got, want := firstSet(t, cfg), (collector.FileSet{
-		Imports: []collector.Import{a1, a2, b1},
+		Imports: []*collector.Import{&a1, &a2, &b1},
 		Errors:  map[string]string{"testdata/good/imports/a.yml": "", "testdata/good/imports/b.json": "", "testdata/good/imports/empty.yml": ""},
 	}); !reflect.DeepEqual(got, want) {
 		t.Errorf("files:\ngot  %+v\nwant %+v", got, want)

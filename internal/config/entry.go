@@ -37,7 +37,7 @@ type repository struct {
 
 // decodeImports returns the validated imports in data, the content of an import
 // file, or what is wrong with it.
-func decodeImports(data []byte, servers []string) ([]collector.Import, []error) {
+func decodeImports(data []byte, servers []string) ([]*collector.Import, []error) {
 	indicators := 0
 	for _, s := range []string{",", "[", "{", ":", "?", "- ", "-\n", "-\r"} {
 		indicators += bytes.Count(data, []byte(s))
@@ -53,18 +53,18 @@ func decodeImports(data []byte, servers []string) ([]collector.Import, []error) 
 	return imports, nil
 }
 
-func resolveImports(list string, entries []written[entry], servers []string) ([]collector.Import, []error) {
+func resolveImports(list string, entries []written[entry], servers []string) ([]*collector.Import, []error) {
 	var labels map[string]string
-	resolve := func(e *entry) (collector.Import, error) {
+	resolve := func(e *entry) (*collector.Import, error) {
 		if maps.Equal(e.Labels, labels) {
 			e.Labels = labels // one map instead of thousands
 		}
 		labels = e.Labels
 		server, serverErr := serverName(e.Server, servers)
 		imp, err := e.importOf(collector.Key{Server: server, Repository: e.Repository, ID: e.ID}, e.Branch)
-		return imp, errors.Join(serverErr, err)
+		return &imp, errors.Join(serverErr, err)
 	}
-	return resolveAll(list, entries, resolve, func(imp collector.Import) collector.Key { return imp.Key })
+	return resolveAll(list, entries, resolve, func(imp *collector.Import) collector.Key { return imp.Key })
 }
 
 func resolveRepositories(list string, entries []written[repository], servers []string) ([]collector.Repository, []error) {
@@ -89,11 +89,12 @@ func resolveAll[E, V any, K comparable](list string, entries []written[E], resol
 		if err == nil {
 			value, err = resolve(&e.value)
 		}
-		if first := numbers[key(value)]; err == nil && first != 0 {
-			err = fmt.Errorf("duplicate of entry %d", first)
-		}
 		if err == nil {
-			values, numbers[key(value)] = append(values, value), number
+			if first := numbers[key(value)]; first != 0 {
+				err = fmt.Errorf("duplicate of entry %d", first)
+			} else {
+				values, numbers[key(value)] = append(values, value), number
+			}
 		}
 		for _, err := range explain(err) {
 			if !startsWithLine.MatchString(err.Error()) {

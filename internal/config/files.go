@@ -42,7 +42,7 @@ type importFile struct {
 	info fs.FileInfo
 	errs []error // why the file does not load
 	// imports are the last good content, for the servers of then.
-	imports []collector.Import
+	imports []*collector.Import
 }
 
 // importFiles are what is known of all import files at one time, by path. They
@@ -188,12 +188,11 @@ func (w *watcher) merge(files importFiles) collector.FileSet {
 		f := files[path]
 		name := strings.ToValidUTF8(path, "\ufffd")
 		set.Errors[name] = cmp.Or(files.failure(path), set.Errors[name])
-		for i := range f.imports {
-			imp := &f.imports[i]
+		for _, imp := range f.imports {
 			// The last good content from before a reload may have other servers.
 			if !seen[imp.Key] && slices.Contains(w.servers, imp.Server) {
 				seen[imp.Key] = true
-				set.Imports = append(set.Imports, *imp)
+				set.Imports = append(set.Imports, imp)
 			}
 		}
 	}

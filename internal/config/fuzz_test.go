@@ -27,7 +27,7 @@ func addFiles(f *testing.F, bad string, patterns ...string) {
 }
 
 // checkImports fails where imports are not what a Collector may be given.
-func checkImports(t *testing.T, imports []collector.Import, servers []string) {
+func checkImports(t *testing.T, imports []*collector.Import, servers []string) {
 	seen := make(map[collector.Key]bool)
 	for _, imp := range imports {
 		if err := imp.Validate(); err != nil || !slices.Contains(servers, imp.Server) || seen[imp.Key] {
@@ -80,7 +80,7 @@ func FuzzImportFile(f *testing.F) {
 		}
 		want := newImport("prod", "abc")
 		if imp, err := DecodeSettings(data, want.Key, want.Branch); err == nil {
-			checkImports(t, []collector.Import{imp}, servers)
+			checkImports(t, []*collector.Import{&imp}, servers)
 			if imp.Key != want.Key || imp.Branch != want.Branch {
 				t.Errorf("got %+v", imp)
 			}

@@ -35,7 +35,7 @@ type Demo struct {
 	client  *lakefs.Client
 	opening time.Time    // when the demo opens
 	behind  atomic.Int64 // nanoseconds that the demo's clock is behind
-	imports []collector.Import
+	imports []*collector.Import
 
 	mu       sync.Mutex // guards the pipeline
 	pipeline collector.FileSet
@@ -169,8 +169,8 @@ func (d *Demo) stage() {
 	d.imports = append(d.imports, demoImport(unknown, "research", 75_000))
 }
 
-func demoImport(ref lakefs.Ref, team string, expected int64) collector.Import {
-	return collector.Import{
+func demoImport(ref lakefs.Ref, team string, expected int64) *collector.Import {
+	return &collector.Import{
 		Key:             collector.Key{Server: serverName, Repository: ref.Repository, ID: ref.ID},
 		Branch:          ref.Branch,
 		ExpectedObjects: expected,
@@ -227,7 +227,7 @@ func (d *Demo) Run(ctx context.Context, refreshed func(found []collector.Import,
 func (d *Demo) Describe(repository, id string) (collector.Import, bool) {
 	imp := demoImport(lakefs.Ref{Repository: repository, Branch: lakefs.UnknownBranch, ID: id}, "", 0)
 	imp.Labels = nil
-	return imp, true
+	return *imp, true
 }
 
 // update starts the imports of the pipeline whose time has come.
@@ -252,7 +252,7 @@ func (d *Demo) update() {
 
 // startNext starts the next import of the pipeline. Most succeed after some
 // minutes, every seventh fails.
-func (d *Demo) startNext(at time.Time) collector.Import {
+func (d *Demo) startNext(at time.Time) *collector.Import {
 	n := d.started
 	objects := int64(60_000 + 17_000*(n*5%7))
 	script := lakefstest.Script{

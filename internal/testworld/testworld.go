@@ -85,7 +85,7 @@ func (w *World) Watch(server string, ref lakefs.Ref, change ...func(*collector.I
 	for _, f := range change {
 		f(&imp)
 	}
-	w.Config.Imports = append(w.Config.Imports, imp)
+	w.Config.Imports = append(w.Config.Imports, &imp)
 	w.Apply()
 }
 
