@@ -360,7 +360,7 @@ func clientWithCertificate(t *testing.T, dir, name string) *http.Client {
 }
 
 // Keys that lakeFS refuses, a server that answers with an error, and one that does
-// not answer are told apart at the start.
+// not answer, or is not asked for want of a token, are told apart at the start.
 func TestServersAreChecked(t *testing.T) {
 	t.Parallel()
 	refused := newLakeFS(t, lakefstest.Options{SecretAccessKey: "another"})
@@ -371,18 +371,20 @@ func TestServersAreChecked(t *testing.T) {
 	gone.Close()
 	dir := t.TempDir()
 	write(t, dir, "config.yml", "servers:\n"+serverYAML(t, dir, "good", good)+serverYAML(t, dir, "refused", refused)+
-		serverYAML(t, dir, "limited", limited)+serverYAML(t, dir, "busy", busy)+serverYAML(t, dir, "gone", gone))
+		serverYAML(t, dir, "limited", limited)+serverYAML(t, dir, "busy", busy)+serverYAML(t, dir, "gone", gone)+
+		"- {name: tokens, endpoint_url: "+good.URL+", oauth2: {client_id: a, client_secret: b, token_url: "+refused.URL+"/token}}\n")
 	e := start(t, dir, nil)
 	for _, want := range []string{
 		`msg="lakeFS refuses the access keys" server=refused `,
 		`msg="Unexpected answer from lakeFS" server=busy err="HTTP status 429"`,
-		`msg="Cannot reach lakeFS" server=gone `,
+		`msg="No answer from lakeFS" server=gone `,
+		`msg="No answer from lakeFS" server=tokens err="token_url answered with HTTP status 404"`,
 	} {
 		eventually(t, want, func() bool { return strings.Contains(e.stderr.String(), want) })
 	}
 	eventually(t, "all are asked", func() bool { return good.Stats().Requests == 1 && limited.Stats().Requests == 1 })
 	e.stop()
-	if got := strings.Count(e.stderr.String(), "level=warn"); got != 3 {
+	if got := strings.Count(e.stderr.String(), "level=warn"); got != 4 {
 		t.Errorf("%d warnings", got)
 	}
 }

@@ -76,14 +76,14 @@ func checkServers(servers []collector.Server, logger log.Logger) {
 			defer cancel()
 			err := s.Client.CheckKeys(ctx)
 			var answer *lakefs.Error
-			msg := "Cannot reach lakeFS"
+			msg := "No answer from lakeFS"
 			switch {
 			case err == nil:
 				return
-			case !errors.As(err, &answer):
+			case !errors.As(err, &answer) || answer.StatusCode == 0:
 			case answer.Kind == lakefs.Unauthorized:
 				msg = "lakeFS refuses the access keys"
-			case answer.StatusCode != 0:
+			default:
 				msg = "Unexpected answer from lakeFS"
 			}
 			level.Warn(logger).Log("msg", msg, "server", s.Name, "err", err)
