@@ -372,13 +372,13 @@ func TestServersAreChecked(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "config.yml", "servers:\n"+serverYAML(t, dir, "good", good)+serverYAML(t, dir, "refused", refused)+
 		serverYAML(t, dir, "limited", limited)+serverYAML(t, dir, "busy", busy)+serverYAML(t, dir, "gone", gone)+
-		"- {name: tokens, endpoint_url: "+good.URL+", oauth2: {client_id: a, client_secret: b, token_url: "+refused.URL+"/token}}\n")
+		"- {name: tokens, endpoint_url: "+busy.URL+", oauth2: {client_id: a, client_secret: b, token_url: "+busy.URL+"/token}}\n")
 	e := start(t, dir, nil)
 	for _, want := range []string{
 		`msg="lakeFS refuses the access keys" server=refused `,
 		`msg="Unexpected answer from lakeFS" server=busy err="HTTP status 429"`,
 		`msg="No answer from lakeFS" server=gone `,
-		`msg="No answer from lakeFS" server=tokens err="token_url answered with HTTP status 404"`,
+		`msg="No answer from lakeFS" server=tokens err="token_url answered with HTTP status 429"`,
 	} {
 		eventually(t, want, func() bool { return strings.Contains(e.stderr.String(), want) })
 	}
