@@ -223,11 +223,12 @@ func (d *Demo) Run(ctx context.Context, refreshed func(found []collector.Import,
 	}
 }
 
-// Describe implements collector.Discovery.
+// Describe implements collector.Discovery. It does not describe the imports of an
+// earlier demo, which storage may remember: their lakeFS is gone.
 func (d *Demo) Describe(repository, id string) (collector.Import, bool) {
 	imp := demoImport(lakefs.Ref{Repository: repository, Branch: lakefs.UnknownBranch, ID: id}, "", 0)
 	imp.Labels = nil
-	return *imp, true
+	return *imp, slices.ContainsFunc(d.imports, func(i *collector.Import) bool { return i.ID == id })
 }
 
 // update starts the imports of the pipeline whose time has come.

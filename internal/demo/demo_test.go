@@ -156,3 +156,18 @@ func TestTwoDays(t *testing.T) {
 		t.Errorf("states of the pipeline's imports (-want +got):\n%s", diff)
 	}
 }
+
+// What storage remembers of an earlier demo is not watched: its lakeFS is gone.
+func TestEarlierDemo(t *testing.T) {
+	earlier, _ := opened(t)
+	d, _ := opened(t)
+	for _, known := range d.imports {
+		if _, ok := d.Describe(known.Repository, known.ID); !ok {
+			t.Errorf("%s: not described", known.Ref())
+		}
+	}
+	ended := earlier.imports[lost]
+	if _, ok := d.Describe(ended.Repository, ended.ID); ok {
+		t.Errorf("%s: described, though it is of an earlier demo", ended.Ref())
+	}
+}
