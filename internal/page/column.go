@@ -2,6 +2,7 @@ package page
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"lakefs_import_exporter/collector"
@@ -82,21 +83,18 @@ func (c *column) sort(imports []*collector.ImportView, desc bool) {
 	if desc {
 		direction = -1
 	}
+	number := func(v *collector.ImportView) float64 {
+		if n, ok := c.number(v); ok {
+			return n
+		}
+		return math.Inf(direction)
+	}
 	slices.SortStableFunc(imports, func(a, b *collector.ImportView) int {
-		order := 0
+		var order int
 		if c.text != nil {
 			order = cmp.Compare(c.text(a), c.text(b))
 		} else {
-			x, hasX := c.number(a)
-			y, hasY := c.number(b)
-			switch {
-			case hasX && hasY:
-				order = cmp.Compare(x, y)
-			case hasX:
-				return -1
-			case hasY:
-				return 1
-			}
+			order = cmp.Compare(number(a), number(b))
 		}
 		return cmp.Or(direction*order, b.StartedAt.Compare(a.StartedAt))
 	})

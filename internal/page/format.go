@@ -36,35 +36,25 @@ func verb(n int, one, many string) string {
 	return many
 }
 
-// formatSpan returns a duration in its two largest units, as in 1 h 5 min.
-func formatSpan(d time.Duration) string { return formatSeconds(d.Seconds()) }
-
-// formatSeconds is formatSpan for a number of seconds, which may be more than a
-// time.Duration can represent.
-func formatSeconds(s float64) string {
-	seconds := int64(math.Round(min(max(0, s), math.MaxInt64/2)))
-	minutes, hours := seconds/60, seconds/3600
-	switch {
-	case seconds < 60:
-		return formatUnits(seconds, "s", 0, "")
+// formatSpan returns seconds in their two largest units, as in 1 h 5 min. They may
+// be more than a time.Duration can represent.
+func formatSpan(seconds float64) string {
+	s := int64(math.Round(min(max(0, seconds), math.MaxInt64/2)))
+	var span string
+	switch minutes, hours := s/60, s/3600; {
+	case s < 60:
+		span = fmt.Sprintf("%d s", s)
 	case minutes < 10:
-		return formatUnits(minutes, "min", seconds%60, "s")
+		span = fmt.Sprintf("%d min %d s", minutes, s%60)
 	case minutes < 60:
-		return formatUnits(minutes, "min", 0, "")
+		span = fmt.Sprintf("%d min", minutes)
 	case hours < 24:
-		return formatUnits(hours, "h", minutes%60, "min")
+		span = fmt.Sprintf("%d h %d min", hours, minutes%60)
 	default:
-		return formatUnits(hours/24, "d", hours%24, "h")
+		span = fmt.Sprintf("%d d %d h", hours/24, hours%24)
 	}
-}
-
-func formatUnits(large int64, largeUnit string, small int64, smallUnit string) string {
-	const space = "\u00a0" // where no line ends
-	s := strconv.FormatInt(large, 10) + space + largeUnit
-	if small > 0 {
-		s += space + strconv.FormatInt(small, 10) + space + smallUnit
-	}
-	return s
+	span, _, _ = strings.Cut(span, " 0 ")          // as in 1 h 0 min
+	return strings.ReplaceAll(span, " ", "\u00a0") // where no line ends
 }
 
 // formatRate returns a number of objects per second.
@@ -104,13 +94,10 @@ func formatTime(t, now time.Time) timeView {
 	}
 	ago := "just now"
 	if now.Sub(t) >= time.Second {
-		ago = formatSpan(now.Sub(t)) + " ago"
+		ago = formatSpan(now.Sub(t).Seconds()) + " ago"
 	}
 	return timeView{Text: t.Format(layout), Full: t.Format(time.DateTime) + " UTC", Machine: t.Format(time.RFC3339), Ago: ago}
 }
 
 // words returns a name of the API as people read it.
 func words(name any) string { return strings.ReplaceAll(fmt.Sprint(name), "_", " ") }
-
-// dots splits a host after its dots, where it may break, and nowhere else.
-func dots(host string) []string { return strings.SplitAfter(host, ".") }

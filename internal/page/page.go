@@ -6,6 +6,7 @@ import (
 	"context"
 	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-kit/log"
@@ -19,7 +20,7 @@ const (
 	refreshInterval = 5 * time.Second
 	// maxSnapshotAge is how old what the page shows may be.
 	maxSnapshotAge = 5 * time.Second
-	// pollWait is how long a request waits for that poll before it is answered
+	// pollWait is how long a request waits for a poll before it is answered
 	// with the last known values: while lakeFS is slow, people still see a page.
 	pollWait = time.Second
 	// contentPolicy forbids everything that the page does not need: above all,
@@ -49,8 +50,8 @@ type Page struct {
 }
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"count": formatCount, "dots": dots, "percent": formatRatio, "plural": pluralize, "seconds": formatSeconds, "span": formatSpan,
-	"verb": verb, "words": words,
+	"at": formatTime, "count": formatCount, "percent": formatRatio, "plural": pluralize, "span": formatSpan,
+	"splitAfter": strings.SplitAfter, "verb": verb, "words": words,
 	// Of an import.
 	"attention": needsAttention, "kind": kind, "speed": speed, "unknown": isUnknown, "working": isWorking,
 	"ratio": func(v *collector.ImportView) float64 { ratio, _ := v.Progress(); return ratio },
@@ -77,7 +78,10 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The query is too long.", http.StatusRequestURITooLong)
 		return
 	}
-	late := p.poll(r.Context())
+	ctx, cancel := context.WithTimeout(r.Context(), p.wait)
+	defer cancel()
+	p.opts.Collector.Refresh(ctx, maxSnapshotAge)
+	late := ctx.Err() != nil
 	if r.Context().Err() != nil {
 		return // the client hung up
 	}
@@ -94,13 +98,4 @@ func (p *Page) render(w http.ResponseWriter, r *http.Request, late bool) {
 	if err != nil {
 		level.Error(p.opts.Logger).Log("msg", "Failed to write status page", "err", err)
 	}
-}
-
-// poll has everything polled that was not of late. It returns true if lakeFS is
-// slow: what is known so far is to be shown then.
-func (p *Page) poll(ctx context.Context) (late bool) {
-	ctx, cancel := context.WithTimeout(ctx, p.wait)
-	defer cancel()
-	p.opts.Collector.Refresh(ctx, maxSnapshotAge)
-	return ctx.Err() != nil
 }

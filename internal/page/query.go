@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"lakefs_import_exporter/collector"
@@ -53,22 +52,24 @@ func (q query) URL() string { return strings.TrimSuffix("imports?"+q.Encode(), "
 
 // filterValues returns the parameters of q that the API has, too.
 func (q query) filterValues() url.Values {
-	values := url.Values{}
-	for _, name := range filter.Parameters() {
-		if q.Has(name) {
-			values[name] = q.Values[name]
-		}
+	values := maps.Clone(q.Values)
+	for name := range defaults {
+		values.Del(name)
 	}
 	return values
 }
 
-// with returns the URL of q with the only values of some parameters, at its first
-// page.
-func (q query) with(changed url.Values) string {
-	values := maps.Clone(q.Values)
-	values.Del("page")
-	maps.Copy(values, changed)
-	return parseQuery(values).URL()
+// JSON returns the URL of the API with the same filters.
+func (q query) JSON() string {
+	return strings.TrimSuffix("api/v1/imports?"+q.filterValues().Encode(), "?")
+}
+
+// With returns the URL of q with the only values of a parameter, at its first page.
+func (q query) With(name string, values ...string) string {
+	changed := maps.Clone(q.Values)
+	changed.Del("page")
+	changed[name] = values
+	return parseQuery(changed).URL()
 }
 
 // Toggle returns the URL of q with a value of a parameter added, or removed.
@@ -77,14 +78,11 @@ func (q query) Toggle(name, value string) string {
 	if len(others) == len(q.Values[name]) {
 		others = append(others, value)
 	}
-	return q.with(url.Values{name: others})
+	return q.With(name, others...)
 }
 
 // Includes reports whether a parameter has a value.
 func (q query) Includes(name, value string) bool { return slices.Contains(q.Values[name], value) }
-
-// InAnyState returns the URL of q without its states.
-func (q query) InAnyState() string { return q.with(url.Values{"state": nil}) }
 
 // Unfiltered returns the URL of all imports in the order of q.
 func (q query) Unfiltered() string {
@@ -92,16 +90,7 @@ func (q query) Unfiltered() string {
 }
 
 // Filtered reports whether q does not show all imports.
-func (q query) Filtered() bool { return q.Unfiltered() != q.OnPage(1) }
-
-// page returns the number of the page, from 1.
-func (q query) page() int {
-	n, _ := strconv.Atoi(q.Get("page"))
-	return max(1, n)
-}
-
-// OnPage returns the URL of another page of q.
-func (q query) OnPage(n int) string { return q.with(url.Values{"page": {strconv.Itoa(n)}}) }
+func (q query) Filtered() bool { return q.Unfiltered() != q.With("page") }
 
 // Desc reports whether q sorts in descending order.
 func (q query) Desc() bool { return q.Get("order") == "desc" }
@@ -127,11 +116,12 @@ func (q query) Sorted(c column) string {
 
 // SortBy returns the URL of q sorted by c, in reverse if it already is.
 func (q query) SortBy(c column) string {
-	order := "asc"
+	changed := query{maps.Clone(q.Values)}
+	changed.Del("order")
 	if sorted := q.Sorted(c); sorted == "ascending" || sorted == "" && c.desc {
-		order = "desc"
+		changed.Set("order", "desc")
 	}
-	return q.with(url.Values{"sort": {c.Name}, "order": {order}})
+	return changed.With("sort", c.Name)
 }
 
 // searched returns the words that are searched for, in lower case.

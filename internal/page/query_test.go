@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/testworld"
@@ -154,11 +153,11 @@ func TestFormats(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{formatRatio(0.0001), "< 1 %"},
 		{formatRatio(0.9999), "99 %"},
-		{formatSpan(59600 * time.Millisecond), "1 min"},
-		{formatSpan(599 * time.Second), "9 min 59 s"},
-		{formatSpan(601 * time.Second), "10 min"},
-		{formatSpan(25*time.Hour + time.Minute), "1 d 1 h"},
-		{formatSeconds(1e30), "53375995583650 d 7 h"},
+		{formatSpan(59.6), "1 min"},
+		{formatSpan(599), "9 min 59 s"},
+		{formatSpan(601), "10 min"},
+		{formatSpan(25*3600 + 60), "1 d 1 h"},
+		{formatSpan(1e30), "53375995583650 d 7 h"},
 	} {
 		if strings.ReplaceAll(tt.got, "\u00a0", " ") != tt.want {
 			t.Errorf("got %q, want %q", tt.got, tt.want)

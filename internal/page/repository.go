@@ -1,7 +1,7 @@
 package page
 
 import (
-	"slices"
+	"time"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/lakefs"
@@ -13,60 +13,55 @@ const notFound = lakefs.NotFound
 // repositoryView is how a watched repository stands.
 type repositoryView struct {
 	*collector.RepositoryView
+	View *view
+	Now  time.Time // by lakeFS's clock
 	// Word says how it is, Kind is the class for color and shape.
 	Word, Kind string
 	Attention  bool
-	// Newest is when the newest import was committed, by lakeFS's clock.
-	Newest timeView
-	Polled timeView
-	Labels []labelView
 }
 
 // fillRepositories fills in how the repositories stand.
 func (v *view) fillRepositories() {
 	importing := map[collector.Key]bool{}
-	for i := range v.snapshot.Imports {
-		if imp := &v.snapshot.Imports[i]; isWorking(imp) {
+	for i := range v.Snapshot.Imports {
+		if imp := &v.Snapshot.Imports[i]; isWorking(imp) {
 			importing[collector.Key{Server: imp.Server, Repository: imp.Repository}] = true
 		}
 	}
 	var others []repositoryView
-	for i := range v.snapshot.Repositories {
-		r := &v.snapshot.Repositories[i]
-		shown := v.repository(r, importing[collector.Key{Server: r.Server, Repository: r.Name}])
-		if shown.Attention {
-			v.Repositories = append(v.Repositories, shown)
+	for i := range v.Snapshot.Repositories {
+		r := repositoryView{RepositoryView: &v.Snapshot.Repositories[i], View: v}
+		r.Now = v.serverTime(r.Server)
+		r.judge(importing[collector.Key{Server: r.Server, Repository: r.Name}])
+		if r.Attention {
+			v.Repositories = append(v.Repositories, r)
 		} else {
-			others = append(others, shown)
+			others = append(others, r)
 		}
 	}
 	v.Overdue = len(v.Repositories)
-	v.Repositories = slices.Concat(v.Repositories, others)
+	v.Repositories = append(v.Repositories, others...)
 }
 
-func (v *view) repository(r *collector.RepositoryView, importing bool) repositoryView {
-	serverTime := v.serverTime(r.Server)
-	shown := repositoryView{
-		RepositoryView: r, Word: "fresh", Kind: "succeeded",
-		Newest: formatTime(r.LastImport, serverTime), Polled: v.Time(r.Poll.At), Labels: v.labels(r.Labels),
-	}
+func (r *repositoryView) judge(importing bool) {
 	limited := r.MaxImportAge > 0
-	late := limited && serverTime.Sub(r.LastImport) > r.MaxImportAge
+	late := limited && r.Now.Sub(r.LastImport) > r.MaxImportAge
 	switch {
 	case r.Poll.At.IsZero():
-		shown.Word, shown.Kind = "not polled yet", "unknown"
+		r.Word, r.Kind = "not polled yet", "unknown"
 	case r.Poll.Result == notFound:
-		shown.Word, shown.Kind, shown.Attention = "not found", "not_found", true
+		r.Word, r.Kind, r.Attention = "not found", "not_found", true
 	case !r.PollSuccess():
-		shown.Word, shown.Kind = "unknown", "unknown"
+		r.Word, r.Kind = "unknown", "unknown"
 	case late && importing:
-		shown.Word, shown.Kind = "importing", "running"
+		r.Word, r.Kind = "importing", "running"
 	case r.LastImport.IsZero():
-		shown.Word, shown.Kind, shown.Attention = "no import yet", "unknown", limited
+		r.Word, r.Kind, r.Attention = "no import yet", "unknown", limited
 	case late:
-		shown.Word, shown.Kind, shown.Attention = "overdue", "stalled", true
-	case !limited:
-		shown.Word = "found"
+		r.Word, r.Kind, r.Attention = "overdue", "stalled", true
+	case limited:
+		r.Word, r.Kind = "fresh", "succeeded"
+	default:
+		r.Word, r.Kind = "found", "succeeded"
 	}
-	return shown
 }

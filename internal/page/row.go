@@ -1,8 +1,6 @@
 package page
 
 import (
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,41 +17,22 @@ const (
 // rowView is an import as a row of the table.
 type rowView struct {
 	*collector.ImportView
-	BranchURL string // of the branch's log; empty if it is not known
-	// Missing is for how long lakeFS has not known the import.
-	Missing time.Duration
-	// Expired is set if lakeFS has forgotten the import by now.
-	Expired  bool
-	Labels   []labelView
-	Duration string // empty if it is not known
-	Started  timeView
-	Updated  timeView // which is the end of a finished one
-	Answered timeView // when lakeFS last knew it
+	View *view
+	Now  time.Time // by lakeFS's clock
 }
 
-// labelView is a label, and the link that toggles the filter by it.
-type labelView struct {
-	Text, URL string
-	Active    bool
+// Expired reports whether lakeFS has forgotten the import by now.
+func (r rowView) Expired() bool {
+	return !r.StartedAt.IsZero() && r.Now.Sub(r.StartedAt) > expiry
 }
 
-// row returns the row of an import. Times are by lakeFS's clock.
-func (v *view) row(imp *collector.ImportView) rowView {
-	serverTime := v.serverTime(imp.Server)
-	r := rowView{
-		ImportView: imp,
-		BranchURL:  v.logURL(imp),
-		Missing:    v.snapshot.At.Sub(imp.NotFoundSince),
-		Expired:    !imp.StartedAt.IsZero() && serverTime.Sub(imp.StartedAt) > expiry,
-		Labels:     v.labels(imp.Labels),
-		Started:    formatTime(imp.StartedAt, serverTime),
-		Updated:    formatTime(imp.UpdateTime, serverTime),
-		Answered:   v.Time(imp.StatusAt),
+// Duration returns how long the import took, or has taken so far; "" if that is
+// not known.
+func (r rowView) Duration() string {
+	if seconds, ok := duration(r.ImportView); ok {
+		return formatSpan(seconds)
 	}
-	if seconds, ok := duration(imp); ok {
-		r.Duration = formatSeconds(seconds)
-	}
-	return r
+	return ""
 }
 
 // kind returns the state that an import is shown in: a running one is unknown
@@ -65,24 +44,6 @@ func kind(imp *collector.ImportView) collector.State {
 	return imp.State
 }
 
-// AllIngested reports whether only the commit is missing.
-func (r rowView) AllIngested() bool {
-	return r.ExpectedObjects > 0 && r.IngestedObjects >= r.ExpectedObjects
-}
-
-// Unchanged returns how long no object had been added at the newest status.
-func (r rowView) Unchanged() time.Duration { return r.StatusAt.Sub(r.ProgressAt) }
-
-// labels returns the user's labels, by name.
-func (v *view) labels(labels map[string]string) []labelView {
-	var views []labelView
-	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		text := name + "=" + labels[name]
-		views = append(views, labelView{text, v.Query.Toggle("label", text), v.Query.Includes("label", text)})
-	}
-	return views
-}
-
 // speed says how fast an import is, and how long it will take.
 func speed(imp *collector.ImportView) string {
 	var parts []string
@@ -92,10 +53,10 @@ func speed(imp *collector.ImportView) string {
 		parts = append(parts, formatRate(rate))
 	}
 	if left, ok := imp.ETA(); ok && left > 0 {
-		parts = append(parts, formatSeconds(left)+" left")
+		parts = append(parts, formatSpan(left)+" left")
 	}
 	if unchanged := imp.StatusAt.Sub(imp.ProgressAt); imp.State == collector.Running && unchanged >= unchangedShown {
-		parts = append(parts, "count unchanged for "+formatSpan(unchanged))
+		parts = append(parts, "count unchanged for "+formatSpan(unchanged.Seconds()))
 	}
 	return strings.Join(parts, " · ")
 }

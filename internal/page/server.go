@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"lakefs_import_exporter/collector"
 )
@@ -11,14 +12,11 @@ import (
 // serverView is how a lakeFS server stands.
 type serverView struct {
 	*collector.ServerView
+	Now time.Time // by the exporter's clock
 	// Word says how it is, Kind is the class for color and shape: up, partly,
 	// paused or down. Since is when that began; zero if it is not known.
 	Word, Kind string
-	Since      timeView
-	Until      timeView // of a pause
-	// Failed says how many polls failed; empty if none did.
-	Failed     string
-	Discovered timeView // the newest success
+	Since      time.Time
 	// Imports are the imports of the server, Unfinished those that have not
 	// finished, and Unknown those of which polls fail.
 	Imports, Unfinished, Unknown int
@@ -26,38 +24,32 @@ type serverView struct {
 
 // fillServers fills in how the servers stand.
 func (v *view) fillServers() {
-	v.Servers = make([]serverView, len(v.snapshot.Servers))
-	for i := range v.Servers {
-		s := &v.Servers[i]
-		s.ServerView = &v.snapshot.Servers[i]
-		s.judge(v.snapshot)
-		v.servers[s.Name] = s
+	for i := range v.Snapshot.Servers {
+		s := &serverView{ServerView: &v.Snapshot.Servers[i], Now: v.Snapshot.At}
+		s.judge()
+		v.Servers[s.Name] = s
 		if s.Kind == "down" {
 			v.Down = append(v.Down, s)
 		}
 	}
 }
 
-func (v *serverView) judge(snapshot *collector.Snapshot) {
-	v.Failed = failedPolls(v.ServerView)
+func (v *serverView) judge() {
 	switch {
-	case v.PausedUntil.After(snapshot.At):
-		v.Word, v.Kind, v.Until = "paused", "paused", formatTime(v.PausedUntil, snapshot.At)
+	case v.PausedUntil.After(v.Now):
+		v.Word, v.Kind = "paused", "paused"
 	case !v.Up && v.DownSince.IsZero():
 		v.Word, v.Kind = "not asked yet", "paused"
 	case !v.Up:
-		v.Word, v.Kind, v.Since = "down", "down", formatTime(v.DownSince, snapshot.At)
+		v.Word, v.Kind, v.Since = "down", "down", v.DownSince
 	case !v.Authorized:
-		v.Word, v.Kind, v.Since = "keys refused", "down", formatTime(v.UnauthorizedSince, snapshot.At)
-	case v.Failed != "":
+		v.Word, v.Kind, v.Since = "keys refused", "down", v.UnauthorizedSince
+	case v.Failed() != "":
 		v.Word, v.Kind = "polls failing", "partly"
 	case v.MissesImports():
 		v.Word, v.Kind = "up", "partly"
 	default:
 		v.Word, v.Kind = "up", "up"
-	}
-	if v.Discovery != nil {
-		v.Discovered = formatTime(v.Discovery.LastSuccess, snapshot.At)
 	}
 }
 
@@ -66,34 +58,20 @@ func (v *serverView) MissesImports() bool {
 	return v.Discovery != nil && (v.Discovery.Error != "" || v.Discovery.Dropped > 0)
 }
 
-// count counts an import of the server. It can be called on nil.
-func (v *serverView) count(imp *collector.ImportView, unknown bool) {
-	if v == nil {
-		return
-	}
-	v.Imports++
-	if !imp.Finished() {
-		v.Unfinished++
-	}
-	if unknown {
-		v.Unknown++
-	}
-}
-
-// failedPolls says how many polls of a server failed, as in "2 of 5 polls failed
-// (server error: 1, timeout: 1)"; "" if none did. An import that lakeFS does not
-// know is no fault of the server.
-func failedPolls(s *collector.ServerView) string {
+// Failed says how many polls failed, as in "2 of 5 polls failed (server error: 1,
+// timeout: 1)"; "" if none did. An import that lakeFS does not know is no fault
+// of the server.
+func (v *serverView) Failed() string {
 	var n int
 	var causes []string
-	for _, result := range slices.Sorted(maps.Keys(s.Failures)) {
+	for _, result := range slices.Sorted(maps.Keys(v.Failures)) {
 		if result != notFound {
-			n += s.Failures[result]
-			causes = append(causes, words(result)+": "+formatCount(s.Failures[result]))
+			n += v.Failures[result]
+			causes = append(causes, words(result)+": "+formatCount(v.Failures[result]))
 		}
 	}
 	if n == 0 {
 		return ""
 	}
-	return formatCount(n) + " of " + pluralize(s.Polls, "poll") + " failed (" + strings.Join(causes, ", ") + ")"
+	return formatCount(n) + " of " + pluralize(v.Polls, "poll") + " failed (" + strings.Join(causes, ", ") + ")"
 }

@@ -2,14 +2,12 @@ package page
 
 import (
 	"maps"
-	"net/url"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/filter"
-	"lakefs_import_exporter/lakefs"
 )
 
 const (
@@ -22,23 +20,20 @@ const (
 
 // view is what the template of the page shows. URLs are relative.
 type view struct {
-	Assets       string // their version
-	Refresh      time.Duration
-	TelemetryURL string
-	Version      string
+	Options
+	Assets  string // their version
+	Refresh time.Duration
 	// Late is set if lakeFS did not answer in time for this page.
 	Late bool
 
-	Query   query
-	JSON    string // the API with the same filters
-	At      timeView
-	Polled  timeView // the newest poll; zero if there was none
-	Columns []column
+	Query    query
+	Snapshot *collector.Snapshot
+	Polled   time.Time // when the newest poll was; zero if there was none
+	Columns  []column
 
-	Servers      []serverView
-	Repositories []repositoryView // those that need attention first
-	FileErrors   map[string]string
-	Storage      *collector.StorageFailure
+	Servers      map[string]*serverView // by name
+	Repositories []repositoryView       // those that need attention first
+	FileErrors   map[string]string      // of files that do not load
 
 	// Watched is how many imports there are. Total, Attention and Unknown are how
 	// many of them match everything but the states, need attention, and else are
@@ -54,15 +49,11 @@ type view struct {
 	ServerNames, RepositoryNames []string
 	// FilterError says what is wrong with the query; nil if nothing is.
 	FilterError error
-	Selected    int
-	Rows        []rowView
+	// Selected are the imports that match the query, in its order, of all pages.
+	Selected []*collector.ImportView
+	Rows     []rowView
 	// Page is the number of this page; Prev and Next are 0 if there is none.
 	Page, Pages, Prev, Next int
-
-	snapshot *collector.Snapshot
-	servers  map[string]*serverView
-	// selected are the imports that match the query, in its order, of all pages.
-	selected []*collector.ImportView
 }
 
 // totalView is how many imports are in a state, and how many of them are not
@@ -76,16 +67,16 @@ type totalView struct {
 func (p *Page) newView(q query, late bool) *view {
 	snapshot := p.opts.Collector.Snapshot()
 	v := &view{
-		Assets: p.assets, Refresh: p.refresh, TelemetryURL: "." + p.opts.TelemetryPath, Version: p.opts.Version, Late: late,
+		Options:    p.opts,
+		Assets:     p.assets,
+		Refresh:    p.refresh,
+		Late:       late,
 		Query:      q,
-		JSON:       strings.TrimSuffix("api/v1/imports?"+q.filterValues().Encode(), "?"),
-		At:         formatTime(snapshot.At, snapshot.At),
+		Snapshot:   snapshot,
 		Columns:    columns,
-		Watched:    len(snapshot.Imports),
+		Servers:    map[string]*serverView{},
 		FileErrors: maps.Clone(snapshot.FileErrors),
-		Storage:    snapshot.Storage,
-		snapshot:   snapshot,
-		servers:    map[string]*serverView{},
+		Watched:    len(snapshot.Imports),
 	}
 	maps.DeleteFunc(v.FileErrors, func(_, err string) bool { return err == "" })
 	v.fillServers()
@@ -95,14 +86,10 @@ func (p *Page) newView(q query, late bool) *view {
 	return v
 }
 
-// Time returns how t, by the exporter's clock, is shown.
-func (v *view) Time(t time.Time) timeView { return formatTime(t, v.snapshot.At) }
-
 // Warnings counts what is wrong, but hides no imports that were seen before.
 func (v *view) Warnings() int {
 	n := len(v.FileErrors) + v.Overdue
-	for i := range v.Servers {
-		s := &v.Servers[i]
+	for _, s := range v.Servers {
 		if s.Kind != "down" && s.Word != "up" {
 			n++
 		}
@@ -122,7 +109,7 @@ func (v *view) Level() string {
 	switch {
 	case v.Attention+v.Overdue+len(v.Down) > 0:
 		return "bad"
-	case v.Unknown+v.Warnings() > 0, v.Storage != nil, v.Total == 0 && v.Hidden > 0:
+	case v.Unknown+v.Warnings() > 0, v.Snapshot.Storage != nil, v.Total == 0 && v.Hidden > 0:
 		return "warn"
 	case v.Total > 0, v.Watched == 0 && len(v.Repositories) > 0:
 		return "good"
@@ -140,29 +127,35 @@ func (v *view) fillImports() {
 		v.Totals = append(v.Totals, totalView{State: state})
 	}
 	searched := v.Query.searched()
-	var newest time.Time
 	names := map[string]bool{}
-	for i := range v.snapshot.Imports {
-		imp := &v.snapshot.Imports[i]
+	for i := range v.Snapshot.Imports {
+		imp := &v.Snapshot.Imports[i]
 		names[imp.Repository] = true
-		if imp.Poll.At.After(newest) {
-			newest = imp.Poll.At
+		if imp.Poll.At.After(v.Polled) {
+			v.Polled = imp.Poll.At
 		}
 		unknown := isUnknown(imp)
-		v.servers[imp.Server].count(imp, unknown)
+		if server := v.Servers[imp.Server]; server != nil {
+			server.Imports++
+			if !imp.Finished() {
+				server.Unfinished++
+			}
+			if unknown {
+				server.Unknown++
+			}
+		}
 		if err == nil && selection.ImportInAnyState(imp) && contains(imp, searched) {
 			v.count(imp, unknown)
 			if selection.Import(imp) {
-				v.selected = append(v.selected, imp)
+				v.Selected = append(v.Selected, imp)
 			}
 		} else if unknown || needsAttention(imp.State) {
 			v.Hidden++
 		}
 	}
-	v.Query.column().sort(v.selected, v.Query.Desc())
-	v.Polled = v.Time(newest)
+	v.Query.column().sort(v.Selected, v.Query.Desc())
 	v.RepositoryNames = choices(slices.Sorted(maps.Keys(names)), v.Query.Get("repository"))
-	v.ServerNames = choices(slices.Sorted(maps.Keys(v.servers)), v.Query.Get("server"))
+	v.ServerNames = choices(slices.Sorted(maps.Keys(v.Servers)), v.Query.Get("server"))
 }
 
 // isUnknown reports whether the state of an import that was not finished is not
@@ -211,12 +204,12 @@ func choices(values []string, chosen string) []string {
 // fillRows fills in the imports of the page that is asked for, or of the last
 // one if there are fewer.
 func (v *view) fillRows() {
-	v.Selected = len(v.selected)
-	v.Pages = max(1, (v.Selected+rowsPerPage-1)/rowsPerPage)
-	v.Page = min(v.Query.page(), v.Pages)
+	number, _ := strconv.Atoi(v.Query.Get("page"))
+	v.Pages = max(1, (len(v.Selected)+rowsPerPage-1)/rowsPerPage)
+	v.Page = min(max(1, number), v.Pages)
 	first := (v.Page - 1) * rowsPerPage
-	for _, imp := range v.selected[first:min(v.Selected, first+rowsPerPage)] {
-		v.Rows = append(v.Rows, v.row(imp))
+	for _, imp := range v.Selected[first:min(len(v.Selected), first+rowsPerPage)] {
+		v.Rows = append(v.Rows, rowView{imp, v, v.serverTime(imp.Server)})
 	}
 	v.Prev = v.Page - 1
 	if v.Page < v.Pages {
@@ -227,18 +220,8 @@ func (v *view) fillRows() {
 // serverTime returns lakeFS's clock at the time of the snapshot, as far as it
 // is known.
 func (v *view) serverTime(server string) time.Time {
-	if s := v.servers[server]; s != nil {
-		return v.snapshot.At.Add(s.ClockSkew)
+	if s := v.Servers[server]; s != nil {
+		return v.Snapshot.At.Add(s.ClockSkew)
 	}
-	return v.snapshot.At
-}
-
-// logURL returns where lakeFS's web UI shows the commits of an import's branch,
-// or "" if that is not known.
-func (v *view) logURL(imp *collector.ImportView) string {
-	server := v.servers[imp.Server]
-	if server == nil || imp.Branch == lakefs.UnknownBranch {
-		return ""
-	}
-	return server.URL + "/repositories/" + url.PathEscape(imp.Repository) + "/commits?ref=" + url.QueryEscape(imp.Branch)
+	return v.Snapshot.At
 }
