@@ -179,8 +179,9 @@ func (c *Collector) applyServers(settings []Server) {
 
 func (c *Collector) newServer(set Server) *server {
 	logger := log.With(c.opts.Logger, "server", set.Name)
+	record := func(t *target, a *answer) { c.watch.record(t, a.Poll, a.status, a.lastImport) }
 	return &server{
-		poller: newPoller(set, c.opts.Now, logger, c.counters.addServer(set.Name), c.watch.record),
+		poller: newPoller(set, c.opts.Now, logger, c.counters.addServer(set.Name), record),
 		name:   set.Name, counters: c.counters, watch: c.watch,
 		stopDiscovery: func() {}, stands: ServerView{Authorized: true},
 	}
@@ -271,7 +272,7 @@ func (c *Collector) Import(ctx context.Context, key Key) (ImportView, bool) {
 		return v, ok
 	}
 	defer c.Save()
-	_, missed := s.poll(ctx, single, target{Ref: v.Ref()})
+	_, missed := s.poll(ctx, single, target{Key: key, branch: v.Branch})
 	v, ok = c.Watched(key)
 	if len(missed) > 0 {
 		v.Poll = missedPoll(c.opts.Now())
@@ -300,17 +301,17 @@ func (c *Collector) Probe(ctx context.Context, key Key, branch string) *Snapshot
 	}
 	e := newEntry()
 	e.describe(&Import{Key: key, Branch: branch, NoProgressAfter: DefaultNoProgressAfter})
-	ref := e.Ref()
+	asked := target{Key: key, branch: branch}
 	if watched, ok := c.Watched(key); ok && watched.Confirmed {
-		ref, e.seen, e.poll = lakefs.Ref{}, watched.Observation, watched.Poll
+		asked.Key, e.seen, e.poll = Key{Server: key.Server}, watched.Observation, watched.Poll
 	} else if ok {
-		ref = watched.Ref() // who watches it may share the answer, and is allowed that branch
+		asked.branch = watched.Branch // who watches it may share the answer, and is allowed that branch
 	}
-	a := &answer{Poll: missedPoll(c.opts.Now()), sent: true, err: context.DeadlineExceeded}
-	if answered, _ := s.poll(ctx, single, target{Ref: ref}); len(answered) > 0 {
+	a := &answer{Poll: missedPoll(c.opts.Now()), sent: true}
+	if answered, _ := s.poll(ctx, single, asked); len(answered) > 0 {
 		a = &answered[0].answer
 	}
-	if ref.ID != "" {
+	if asked.ID != "" {
 		e.record(a.Poll, a.status)
 	}
 	server, now := s.view(), c.opts.Now()

@@ -64,9 +64,7 @@ func (a *answer) interrupted() bool { return errors.Is(a.err, context.Canceled) 
 // call is one request, shared by all who need its answer. It is guarded by its
 // poller's lock until it is done, and does not change afterwards.
 type call struct {
-	Key             // with its server, or that and a repository alone, if that is what is asked for
-	branch  string  // any will do for lakeFS; its access rights may differ
-	entry   *entry  // of target
+	target
 	waiters []*wait // while it is not done
 	lane    lane    // that it was taken from
 	started bool
@@ -74,17 +72,10 @@ type call struct {
 	answer  answer
 }
 
-// target is what is asked for: an import, or without an ID the newest import of a
-// repository, or without anything the server's health.
-type target struct {
-	lakefs.Ref
-	entry *entry // of an import, to find it sooner; nil if that is not known
-}
+// keysID is the ID of what asks whether a server accepts the keys.
+const keysID = "keys"
 
-// keysRef asks whether a server accepts the keys.
-var keysRef = lakefs.Ref{ID: "keys"}
-
-func (c *call) isKeys() bool { return c.Repository == "" && c.ID == keysRef.ID }
+func (c *call) isKeys() bool { return c.Repository == "" && c.ID == keysID }
 
 // isHealth reports whether c asks for the server's health, which takes no keys.
 func (c *call) isHealth() bool { return c.Repository == "" && c.ID == "" }
@@ -121,8 +112,8 @@ type poller struct {
 	logger log.Logger
 	// polled is told of every request but health checks, and how long it took.
 	polled func(time.Duration, Result)
-	// record is told of every call that is done, again when it is shared later.
-	record func(*call)
+	// record is told how every request ended, again when that is shared later.
+	record func(*target, *answer)
 
 	mu          sync.Mutex
 	settings    Server
@@ -142,7 +133,7 @@ type poller struct {
 	timeoutFrom time.Time
 }
 
-func newPoller(settings Server, now func() time.Time, logger log.Logger, polled func(time.Duration, Result), record func(*call)) *poller {
+func newPoller(settings Server, now func() time.Time, logger log.Logger, polled func(time.Duration, Result), record func(*target, *answer)) *poller {
 	p := &poller{settings: settings, now: now, logger: logger, polled: polled, record: record}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -215,17 +206,16 @@ func (p *poller) join(l lane, targets []target) *wait {
 	}
 	now := p.now()
 	for i := range targets {
-		t := &targets[i]
-		key := Key{p.settings.Name, t.Repository, t.ID}
+		key := targets[i].Key
 		c := p.calls[key]
 		switch {
 		case c == nil || c.outdated(now):
 			c = &fresh[i]
-			c.Key, c.branch, c.entry, c.waiters = key, t.Branch, t.entry, waiters[i:i:i+1]
+			c.target, c.waiters = targets[i], waiters[i:i:i+1]
 			p.calls[key] = c
 			p.queues[l] = append(p.queues[l], c)
 		case c.done:
-			p.record(c)
+			p.record(&c.target, &c.answer)
 		case l == single && !c.started:
 			// Before the scrape that queued it; there it is passed over.
 			p.queues[l] = append(p.queues[l], c)
@@ -285,7 +275,7 @@ func (p *poller) work() {
 			}
 		}
 		if !c.answer.interrupted() {
-			p.record(c)
+			p.record(&c.target, &c.answer)
 		}
 		p.mu.Lock()
 		p.end(c)

@@ -92,7 +92,7 @@ func (s *server) scrape(ctx context.Context) {
 	begin := s.now()
 	targets := s.watch.due(s.name)
 	if len(targets) == 0 {
-		targets = []target{{}, {Ref: keysRef}} // its health comes first
+		targets = []target{{Key: Key{Server: s.name}}, {Key: Key{Server: s.name, ID: keysID}}} // its health comes first
 	}
 	answered, missed := s.poll(ctx, batch, targets...)
 	if errors.Is(ctx.Err(), context.Canceled) {

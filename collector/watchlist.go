@@ -377,6 +377,14 @@ func (w *watchlist) perServer() map[string]int {
 	return n
 }
 
+// target is what a server is asked for: an import, or without an ID the newest import
+// of a repository, or without both the server's health.
+type target struct {
+	Key
+	branch string // any will do for lakeFS; its access rights may differ
+	entry  *entry // to find it sooner; nil if it is not known
+}
+
 // due returns what of a server a scrape has to poll. Repositories, imports, and the
 // backlog, which are discovered ones of which nothing is known yet, take turns, so that
 // none starves another. What was not polled for the longest time is first, and of what
@@ -404,15 +412,15 @@ func (w *watchlist) due(server string) []target {
 	var repositories, backlog []target
 	for _, r := range slices.SortedFunc(maps.Values(w.repositories), longestAgo) {
 		if r.Server == server {
-			repositories = append(repositories, target{Ref: lakefs.Ref{Repository: r.Name}})
+			repositories = append(repositories, target{Key: r.key()})
 		}
 	}
 	known := make([]target, 0, len(unfinished))
 	for _, e := range unfinished {
 		if e.origin == FromDiscovery && !e.seen.Seen() {
-			backlog = append(backlog, target{e.Ref(), e})
+			backlog = append(backlog, target{e.Key, e.Branch, e})
 		} else {
-			known = append(known, target{e.Ref(), e})
+			known = append(known, target{e.Key, e.Branch, e})
 		}
 	}
 	targets := make([]target, 0, len(repositories)+len(unfinished))
@@ -429,22 +437,21 @@ func (w *watchlist) due(server string) []target {
 // record remembers how a poll of an import or a repository ended, and what it told.
 // A failed poll, and one that knows of no import into a repository, loses nothing.
 // An import that is not watched, or has finished for good, is left alone.
-func (w *watchlist) record(c *call) {
+func (w *watchlist) record(t *target, p Poll, status *lakefs.ImportStatus, lastImport time.Time) {
 	w.mu.Lock()
 	defer w.unlock()
-	a := &c.answer
-	if c.ID == "" {
-		if r := w.repositories[c.Key]; r != nil && r.record(a.Poll) {
-			r.lastImport = cmp.Or(a.lastImport, r.lastImport)
+	if t.ID == "" {
+		if r := w.repositories[t.Key]; r != nil && r.record(p) {
+			r.lastImport = cmp.Or(lastImport, r.lastImport)
 		}
 		return
 	}
-	e := c.entry
+	e := t.entry
 	if e == nil || e.Import == nil { // it may be watched anew
-		e = w.entries[c.Key]
+		e = w.entries[t.Key]
 	}
-	if e != nil && e.Import != nil && !e.seen.Confirmed && e.record(a.Poll, a.status) {
-		w.changed(c.Key, e)
+	if e != nil && e.Import != nil && !e.seen.Confirmed && e.record(p, status) {
+		w.changed(t.Key, e)
 	}
 }
 
