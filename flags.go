@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/go-kit/log"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/version"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
@@ -25,22 +23,15 @@ import (
 
 // flags are what the command line and the environment say.
 type flags struct {
-	configFile      *string
-	configCheck     *bool
-	demo            *bool
-	web             *toolkit.FlagConfig
-	telemetryPath   *string
-	routePrefix     routePrefix
-	enableLifecycle *bool
-	enableImportAPI *bool
-	maxImports      *int
-	storagePath     *string
-	retention       model.Duration
-	finishedFor     model.Duration
-	shard           collector.Shard
-	timeoutOffset   seconds
-	logLevel        *string
-	logFormat       *string
+	configFile  string
+	configCheck bool
+	demo        bool
+	listen      *toolkit.FlagConfig
+	web         web.Options
+	collector   collector.Options
+	storagePath string
+	logLevel    string
+	logFormat   string
 }
 
 // seconds is the value of --timeout-offset: a duration, or a bare number of
@@ -165,39 +156,39 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, er
 	app.HelpFlag.Short('h').Help("Show this help.")
 	app.VersionFlag.Help("Show the version.")
 	app.UsageTemplate(usageTemplate).UsageFuncs(template.FuncMap{"Topics": topics})
-	f.configFile = app.Flag("config.file", "Path to the configuration file.").
-		Default("config.yml").String()
-	f.configCheck = app.Flag("config.check", "Load the configuration and its import files, say what is wrong with them, and exit.").
-		Bool()
-	f.demo = app.Flag("demo", "Watch the imports of a simulated lakeFS. Needs no lakeFS and no configuration file.").
-		Bool()
-	f.web = kingpinflag.AddFlags(app, ":10470")
-	f.telemetryPath = app.Flag("web.telemetry-path", "Path under which to expose metrics.").
-		Default("/metrics").String()
+	app.Flag("config.file", "Path to the configuration file.").
+		Default("config.yml").StringVar(&f.configFile)
+	app.Flag("config.check", "Load the configuration and its import files, say what is wrong with them, and exit.").
+		BoolVar(&f.configCheck)
+	app.Flag("demo", "Watch the imports of a simulated lakeFS. Needs no lakeFS and no configuration file.").
+		BoolVar(&f.demo)
+	f.listen = kingpinflag.AddFlags(app, ":10470")
+	app.Flag("web.telemetry-path", "Path under which to expose metrics.").
+		Default("/metrics").StringVar(&f.web.TelemetryPath)
 	app.Flag("web.external-url", "URL under which the exporter is externally reachable (for example, if it is served via a reverse proxy). If the URL has a path, all paths begin with it.").
-		Default("").SetValue(&f.routePrefix)
-	f.enableLifecycle = app.Flag("web.enable-lifecycle", "Enable reloading the configuration with POST /-/reload.").
-		Bool()
-	f.enableImportAPI = app.Flag("web.enable-import-api", "Enable registering and unregistering imports with PUT and DELETE. Needs --storage.path.").
-		Bool()
-	f.maxImports = app.Flag("web.max-imports", "Maximum number of imports registered with PUT.").
-		Default("10000").Int()
-	f.storagePath = app.Flag("storage.path", "File, or directory for a file, to store registered imports and the last known state of all imports in. Nothing is stored if empty.").
-		Default("").String()
+		Default("").SetValue((*routePrefix)(&f.web.RoutePrefix))
+	app.Flag("web.enable-lifecycle", "Enable reloading the configuration with POST /-/reload.").
+		BoolVar(&f.web.EnableLifecycle)
+	app.Flag("web.enable-import-api", "Enable registering and unregistering imports with PUT and DELETE. Needs --storage.path.").
+		BoolVar(&f.web.EnableImportAPI)
+	app.Flag("web.max-imports", "Maximum number of imports registered with PUT.").
+		Default("10000").IntVar(&f.collector.MaxRegistered)
+	app.Flag("storage.path", "File, or directory for a file, to store registered imports and the last known state of all imports in. Nothing is stored if empty.").
+		Default("").StringVar(&f.storagePath)
 	app.Flag("storage.retention", "How long to keep registered imports after they finished, or since lakeFS has not found them; seven times as long without any status.").
-		Default("24h").SetValue(&f.retention)
+		Default("24h").SetValue((*model.Duration)(&f.collector.Retention))
 	app.Flag("metrics.finished-for", "How long succeeded and canceled imports keep their own series after they finished.").
-		Default("24h").SetValue(&f.finishedFor)
+		Default("24h").SetValue((*model.Duration)(&f.collector.FinishedFor))
 	app.Flag("timeout-offset", "Offset to subtract from Prometheus' scrape timeout, as a duration or in seconds.").
-		Default("0.5").SetValue(&f.timeoutOffset)
+		Default("0.5").SetValue((*seconds)(&f.web.TimeoutOffset))
 	app.Flag("shard", "Which part of the imports to watch, from 0 to --total-shards less 1.").
-		Default("0").Uint64Var(&f.shard.Index)
+		Default("0").Uint64Var(&f.collector.Shard.Index)
 	app.Flag("total-shards", "Number of exporters that share the imports of the same configuration.").
-		Default("1").Uint64Var(&f.shard.Total)
-	f.logLevel = app.Flag("log.level", "Only log messages with the given severity or above. One of: debug, info, warn, error.").
-		Default("info").Enum("debug", "info", "warn", "error")
-	f.logFormat = app.Flag("log.format", "Output format of log messages. One of: logfmt, json.").
-		Default("logfmt").Enum("logfmt", "json")
+		Default("1").Uint64Var(&f.collector.Shard.Total)
+	app.Flag("log.level", "Only log messages with the given severity or above. One of: debug, info, warn, error.").
+		Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	app.Flag("log.format", "Output format of log messages. One of: logfmt, json.").
+		Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	for _, m := range app.Model().Flags {
 		flag := app.GetFlag(m.Name)
 		flag.SetValue(named{m.Value, m.Name})
@@ -216,53 +207,26 @@ func parseFlags(args []string, stdout, stderr io.Writer) (f flags, done bool, er
 
 // validate reports the first flag that is wrong by itself or with another.
 func (f *flags) validate() error {
-	if err := web.ValidateTelemetryPath(*f.telemetryPath); err != nil {
+	if err := web.ValidateTelemetryPath(f.web.TelemetryPath); err != nil {
 		return fmt.Errorf("--web.telemetry-path: %w", err)
 	}
-	if f.shard.Total < 1 {
+	if f.collector.Shard.Total < 1 {
 		return errors.New("--total-shards: must be at least 1")
 	}
-	if err := f.shard.Validate(); err != nil {
+	if err := f.collector.Shard.Validate(); err != nil {
 		return fmt.Errorf("--shard: %w", err)
 	}
 	switch {
-	case f.retention <= 0:
-		return fmt.Errorf("--storage.retention: must be positive, not %s", f.retention)
-	case f.finishedFor <= 0:
-		return fmt.Errorf("--metrics.finished-for: must be positive, not %s", f.finishedFor)
-	case *f.maxImports < 1:
-		return fmt.Errorf("--web.max-imports: must be at least 1, not %d", *f.maxImports)
-	case *f.enableImportAPI && *f.storagePath == "":
+	case f.collector.Retention <= 0:
+		return fmt.Errorf("--storage.retention: must be positive, not %s", model.Duration(f.collector.Retention))
+	case f.collector.FinishedFor <= 0:
+		return fmt.Errorf("--metrics.finished-for: must be positive, not %s", model.Duration(f.collector.FinishedFor))
+	case f.collector.MaxRegistered < 1:
+		return fmt.Errorf("--web.max-imports: must be at least 1, not %d", f.collector.MaxRegistered)
+	case f.web.EnableImportAPI && f.storagePath == "":
 		return errors.New("--web.enable-import-api: needs --storage.path, or registered imports would be lost with a restart")
-	case *f.enableImportAPI && f.shard.Total > 1:
+	case f.web.EnableImportAPI && f.collector.Shard.Total > 1:
 		return errors.New("--web.enable-import-api: cannot be used with --total-shards: a registered import belongs to one exporter")
 	}
 	return nil
-}
-
-func (f *flags) collectorOptions(logger log.Logger, reg prometheus.Registerer) collector.Options {
-	return collector.Options{
-		Now:           time.Now,
-		Logger:        logger,
-		Registerer:    reg,
-		Shard:         f.shard,
-		Retention:     time.Duration(f.retention),
-		MaxRegistered: *f.maxImports,
-		FinishedFor:   time.Duration(f.finishedFor),
-	}
-}
-
-func (f *flags) webOptions(coll *collector.Collector, registry *prometheus.Registry, logger log.Logger, r *reloader) web.Options {
-	return web.Options{
-		Collector:       coll,
-		Registry:        registry,
-		Logger:          logger,
-		Reload:          r.request,
-		RoutePrefix:     string(f.routePrefix),
-		EnableLifecycle: *f.enableLifecycle,
-		EnableImportAPI: *f.enableImportAPI,
-		TelemetryPath:   *f.telemetryPath,
-		TimeoutOffset:   time.Duration(f.timeoutOffset),
-		Version:         version.Info(),
-	}
 }

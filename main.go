@@ -80,12 +80,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if done {
 		return 0
 	}
-	logger, slogger := newLogger(stderr, *f.logFormat, *f.logLevel)
+	logger, slogger := newLogger(stderr, f.logFormat, f.logLevel)
 	redirectStandardLog(logger)
-	loader := config.NewLoader(*f.configFile, version.ComponentUserAgent(program), logger)
-	if *f.configCheck {
+	loader := config.NewLoader(f.configFile, version.ComponentUserAgent(program), logger)
+	if f.configCheck {
 		summary, err := loader.Check()
-		if err := errors.Join(err, validateWebConfig(*f.web.WebConfigFile)); err != nil {
+		if err := errors.Join(err, validateWebConfig(*f.listen.WebConfigFile)); err != nil {
 			fmt.Fprintln(stderr, err)
 			return 1
 		}
@@ -104,25 +104,26 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // serve runs the exporter until it is told to stop.
 func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logger, stdout io.Writer) (err error) {
-	if err := validateWebConfig(*f.web.WebConfigFile); err != nil {
+	if err := validateWebConfig(*f.listen.WebConfigFile); err != nil {
 		return err
 	}
-	if *f.enableImportAPI && !web.Authenticates(*f.web.WebConfigFile) {
+	if f.web.EnableImportAPI && !web.Authenticates(*f.listen.WebConfigFile) {
 		level.Warn(logger).Log("msg", "Anybody can register and unregister imports: --web.config.file sets up no authentication")
 	}
 	registry := newRegistry()
-	opts := f.collectorOptions(logger, registry)
+	opts := f.collector
+	opts.Now, opts.Logger, opts.Registerer = time.Now, logger, registry
 	load := loader.Load
 	var sim *demo.Demo
-	if *f.demo {
+	if f.demo {
 		if sim, err = demo.Start(version.ComponentUserAgent(program)); err != nil {
 			return fmt.Errorf("starting the demo: %w", err)
 		}
 		defer sim.Close()
 		opts.Now, load = sim.Now, sim.Config
 	}
-	if *f.storagePath != "" {
-		store, openErr := storage.Open(*f.storagePath)
+	if f.storagePath != "" {
+		store, openErr := storage.Open(f.storagePath)
 		if openErr != nil {
 			return openErr
 		}
@@ -146,7 +147,9 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 	if sim == nil {
 		checkServers(cfg.Servers, logger)
 	}
-	server := web.NewServer(web.New(f.webOptions(coll, registry, logger, reloader)))
+	f.web.Collector, f.web.Registry, f.web.Logger = coll, registry, logger
+	f.web.Reload, f.web.Version = reloader.request, version.Info()
+	server := web.NewServer(web.New(f.web))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -154,11 +157,11 @@ func serve(f flags, loader *config.Loader, logger log.Logger, slogger *slog.Logg
 	if sim != nil {
 		sim.Rehearse(coll.Poll)
 		server.BaseContext = func(bound net.Listener) context.Context {
-			printDemoURLs(stdout, bound.Addr().String(), string(f.routePrefix), *f.telemetryPath)
+			printDemoURLs(stdout, bound.Addr().String(), f.web.RoutePrefix, f.web.TelemetryPath)
 			return context.Background()
 		}
 	}
-	return listenAndServe(ctx, server, f.web, logger, slogger)
+	return listenAndServe(ctx, server, f.listen, logger, slogger)
 }
 
 // newRegistry returns a registry with the metrics of any program.
