@@ -46,6 +46,7 @@ func (d *discoveryConfig) build(server, dir string) (collector.Discovery, error)
 		Interval:   cmp.Or(time.Duration(d.RefreshInterval), defaultRefreshInterval),
 		MaxImports: int(cmp.Or(d.MaxImports, defaultMaxImports)),
 	}}
+	built.opts.Ignore = func(repository string) bool { return built.rule(repository).Ignore }
 	var errs []error
 	for i := range d.Rules {
 		errs = append(errs, prefixed(fmt.Sprintf("rules: entry %d", i+1), explain(d.Rules[i].compile())))
@@ -86,9 +87,7 @@ type discoverer struct {
 
 // Run implements collector.Discovery.
 func (d *discoverer) Run(ctx context.Context, refreshed func(found []collector.Import, dropped int, err error)) {
-	opts := d.opts
-	opts.Ignore = func(repository string) bool { return d.rule(repository).Ignore }
-	discovery.Run(ctx, d.source, opts, func(set discovery.Set, err error) {
+	discovery.Run(ctx, d.source, d.opts, func(set discovery.Set, err error) {
 		found := make([]collector.Import, 0, len(set.Imports))
 		for _, i := range set.Imports {
 			if imp, ok := d.Describe(i.Repository, i.ID); ok {

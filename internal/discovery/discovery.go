@@ -60,9 +60,9 @@ type Options struct {
 func Run(ctx context.Context, source Source, opts Options, report func(Set, error)) {
 	ticker := time.NewTicker(opts.Interval)
 	defer ticker.Stop()
-	r := refresher{source, opts, make(chan struct{}, 1)}
+	running := make(chan struct{}, 1) // full while List runs: never twice at once
 	for {
-		set, err := r.refresh(ctx)
+		set, err := refresh(ctx, source, opts, running)
 		if ctx.Err() != nil {
 			return
 		}
@@ -75,24 +75,18 @@ func Run(ctx context.Context, source Source, opts Options, report func(Set, erro
 	}
 }
 
-type refresher struct {
-	source Source
-	opts   Options
-	busy   chan struct{} // full while List runs: never twice at once
-}
-
-func (r *refresher) refresh(ctx context.Context) (Set, error) {
-	timeout := min(r.opts.Interval, maxRefreshTime)
+func refresh(ctx context.Context, source Source, opts Options, running chan struct{}) (Set, error) {
+	timeout := min(opts.Interval, maxRefreshTime)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 
-	listed := newest{max: r.opts.MaxImports, ignore: r.opts.Ignore}
+	listed := newest{Options: opts}
 	done := make(chan error, 1)
 	select {
-	case r.busy <- struct{}{}:
+	case running <- struct{}{}:
 		go func() {
-			defer func() { <-r.busy }()
-			done <- r.source.List(ctx, listed.add)
+			defer func() { <-running }()
+			done <- source.List(ctx, listed.add)
 		}()
 	case <-ctx.Done():
 	}
@@ -104,7 +98,8 @@ func (r *refresher) refresh(ctx context.Context) (Set, error) {
 		if err != nil {
 			return Set{}, err
 		}
-		return listed.result(), nil
+		listed.truncate()
+		return listed.Set, nil
 	case <-ctx.Done():
 		return Set{}, fmt.Errorf("no answer within %s", timeout)
 	}
@@ -112,37 +107,32 @@ func (r *refresher) refresh(ctx context.Context) (Set, error) {
 
 // newest keeps the newest imports of those added, in memory for twice as many.
 type newest struct {
-	max           int
-	ignore        func(repository string) bool
+	Options
+	Set
 	rows, invalid int // added, and which no lakeFS could have written
-	set           Set
 }
 
 func (n *newest) add(i Import) {
 	n.rows++
+	ref := lakefs.Ref{Repository: i.Repository, Branch: lakefs.UnknownBranch, ID: i.ID}
 	switch {
-	case validate(i) != nil:
+	case ref.Validate() != nil:
 		n.invalid++
-	case n.ignore == nil || !n.ignore(i.Repository):
-		n.set.Imports = append(n.set.Imports, i)
-		if len(n.set.Imports) >= 2*n.max {
+	case n.Ignore == nil || !n.Ignore(i.Repository):
+		n.Imports = append(n.Imports, i)
+		if len(n.Imports) >= 2*n.MaxImports {
 			n.truncate()
 		}
 	}
 }
 
-func (n *newest) result() Set {
-	n.truncate()
-	return n.set
-}
-
 func (n *newest) truncate() {
-	slices.SortFunc(n.set.Imports, compare)
-	n.set.Imports = slices.Compact(n.set.Imports)
-	if excess := len(n.set.Imports) - n.max; excess > 0 {
-		clear(n.set.Imports[n.max:])
-		n.set.Imports = n.set.Imports[:n.max]
-		n.set.Dropped += excess
+	slices.SortFunc(n.Imports, compare)
+	n.Imports = slices.Compact(n.Imports)
+	if excess := len(n.Imports) - n.MaxImports; excess > 0 {
+		clear(n.Imports[n.MaxImports:])
+		n.Imports = n.Imports[:n.MaxImports]
+		n.Dropped += excess
 	}
 }
 
@@ -173,8 +163,6 @@ func networkReason(err error) string {
 		errno  syscall.Errno
 	)
 	switch {
-	case errors.Is(err, context.Canceled):
-		return context.Canceled.Error()
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
 		return "timeout"
 	case errors.As(err, &dnsErr):
@@ -186,8 +174,4 @@ func networkReason(err error) string {
 	default:
 		return ""
 	}
-}
-
-func validate(i Import) error {
-	return lakefs.Ref{Repository: i.Repository, Branch: lakefs.UnknownBranch, ID: i.ID}.Validate()
 }
