@@ -78,9 +78,7 @@ var built = sync.OnceValues(func() (path string, err error) {
 func command(t *testing.T, dir string, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*patience)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, path, args...)
@@ -160,9 +158,7 @@ func launch(t *testing.T, dir string, env []string, args ...string) *exporter {
 	stdout, stdoutErr := os.Create(string(e.stdout))
 	stderr, stderrErr := os.Create(string(e.stderr))
 	e.cmd.Stdout, e.cmd.Stderr = stdout, stderr
-	if err := errors.Join(stdoutErr, stderrErr, e.cmd.Start(), stdout.Close(), stderr.Close()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, errors.Join(stdoutErr, stderrErr, e.cmd.Start(), stdout.Close(), stderr.Close()))
 	go func() {
 		defer close(e.exited)
 		_ = e.cmd.Wait() // the tests look at ProcessState
@@ -250,21 +246,15 @@ func (e *exporter) stop() {
 func (e *exporter) send(method, path string, change ...func(*http.Request)) (*http.Response, string) {
 	e.t.Helper()
 	req, err := http.NewRequestWithContext(e.t.Context(), method, e.url+path, nil)
-	if err != nil {
-		e.t.Fatal(err)
-	}
+	must(e.t, err)
 	for _, f := range change {
 		f(req)
 	}
 	resp, err := e.client.Do(req)
-	if err != nil {
-		e.t.Fatal(err)
-	}
+	must(e.t, err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		e.t.Fatal(err)
-	}
+	must(e.t, err)
 	return resp, string(body)
 }
 
@@ -322,9 +312,7 @@ func stateOf(server string, ref lakefs.Ref, state collector.State) string {
 func newLakeFS(t *testing.T, opts lakefstest.Options) *lakefstest.Server {
 	t.Helper()
 	server, err := lakefstest.New(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(server.Close)
 	return server
 }
@@ -332,19 +320,20 @@ func newLakeFS(t *testing.T, opts lakefstest.Options) *lakefstest.Server {
 // import1k runs for a hundred days.
 var import1k = lakefstest.Script{Objects: 1000, Rate: 1000. / (100 * 24 * 3600)}
 
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func write(t *testing.T, dir, name, content string) {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 	// Written beside it and renamed, so that nobody reads half of it.
-	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.WriteFile(path+".new", []byte(content), 0o600))
+	must(t, os.Rename(path+".new", path))
 }
 
 // serverYAML returns an entry of servers with the keys in files, which it writes.
@@ -379,9 +368,7 @@ func watchYAML(t *testing.T, dir string, server *lakefstest.Server, refs ...lake
 func loadCertificate(t *testing.T, dir, name string) tls.Certificate {
 	t.Helper()
 	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return cert
 }
 
@@ -391,9 +378,7 @@ func certificates(t *testing.T, dir string) {
 	t.Helper()
 	sign := func(name string, template, issuer *x509.Certificate, issuerKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		template.SerialNumber, template.Subject.CommonName = big.NewInt(1), name
 		template.NotBefore = time.Now().Add(-time.Hour)
 		if template.NotAfter.IsZero() {
@@ -403,19 +388,13 @@ func certificates(t *testing.T, dir string) {
 			issuer, issuerKey = template, key
 		}
 		der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), issuerKey)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		write(t, dir, name+".crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 		write(t, dir, name+".key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
 		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		return cert, key
 	}
 	ca, caKey := sign("ca", &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)

@@ -238,9 +238,7 @@ func newFaultWorld(t *testing.T, prepare func(*faultWorld)) *faultWorld {
 	write(t, w.dir, "imports/good.yml", importYAML("good", w.refs["good"][1]))
 	for _, file := range []string{"access_key_id", "secret_access_key", "imports/good.yml"} {
 		// What is not new is not read again.
-		if err := os.Chtimes(filepath.Join(w.dir, file), began, began); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.Chtimes(filepath.Join(w.dir, file), began, began))
 	}
 	write(t, w.dir, "config.yml", w.config("", ""))
 	w.exporter = start(t, w.dir, w.env, w.args...)
@@ -386,9 +384,7 @@ func hurried(begin func(*faultWorld) func()) func(*faultWorld) func() {
 func proxied(trouble lakefstest.Trouble) func(*faultWorld) func() {
 	return func(w *faultWorld) func() {
 		set := func(trouble lakefstest.Trouble) {
-			if err := w.proxy.Set(trouble); err != nil {
-				w.t.Fatal(err)
-			}
+			must(w.t, w.proxy.Set(trouble))
 		}
 		set(trouble)
 		return func() { set(lakefstest.Forward) }
@@ -471,9 +467,7 @@ func resolveByName(w *faultWorld) {
 func forgetName(w *faultWorld) func() {
 	set := func(content string) {
 		// In place: it is mounted.
-		if err := os.WriteFile(filepath.Join(w.dir, hosts), []byte(content), 0o600); err != nil {
-			w.t.Fatal(err)
-		}
+		must(w.t, os.WriteFile(filepath.Join(w.dir, hosts), []byte(content), 0o600))
 	}
 	set("")
 	w.await("the name is not found", func(s map[string]float64) bool {
@@ -506,16 +500,10 @@ func (w *faultWorld) limit(resource int, n uint64) func() {
 	w.t.Helper()
 	pid := w.cmd.Process.Pid
 	var before unix.Rlimit
-	if err := unix.Prlimit(pid, resource, nil, &before); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: n, Max: before.Max}, nil); err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, unix.Prlimit(pid, resource, nil, &before))
+	must(w.t, unix.Prlimit(pid, resource, &unix.Rlimit{Cur: n, Max: before.Max}, nil))
 	return func() {
-		if err := unix.Prlimit(pid, resource, &before, nil); err != nil {
-			w.t.Fatal(err)
-		}
+		must(w.t, unix.Prlimit(pid, resource, &before, nil))
 	}
 }
 
@@ -565,15 +553,11 @@ func (w *faultWorld) reload(want int) {
 
 func deleteConfig(w *faultWorld) func() {
 	path := filepath.Join(w.dir, "config.yml")
-	if err := os.Rename(path, path+".away"); err != nil {
-		w.t.Fatal(err)
-	}
+	must(w.t, os.Rename(path, path+".away"))
 	w.reload(http.StatusInternalServerError)
 	w.await("the failed reload shows", func(s map[string]float64) bool { return s[reloadOK] == 0 })
 	return func() {
-		if err := os.Rename(path+".away", path); err != nil {
-			w.t.Fatal(err)
-		}
+		must(w.t, os.Rename(path+".away", path))
 		w.reload(http.StatusOK)
 		w.await("the reload shows", func(s map[string]float64) bool { return s[reloadOK] == 1 })
 	}
@@ -637,9 +621,7 @@ func mountHanging(t *testing.T, dir string) (unmount func()) {
 	t.Cleanup(func() { fuse.Close() })
 	mount(t, "fuse", dir, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse.Fd()))
 	return func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Fatal(err)
-		}
+		must(t, unix.Unmount(dir, unix.MNT_DETACH))
 		fuse.Close()
 	}
 }

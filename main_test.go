@@ -32,18 +32,14 @@ import (
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() { taken.Close() })
 	const (
 		good = "servers: [{endpoint_url: http://127.0.0.1:1}]\nimports:\n- {repository: my-repo, branch: main, id: x}\n"
 		bad  = "servers: [{endpoint_url: http://127.0.0.1:1}]\nimports:\n- {repository: My Repo, branch: main, id: x}\n"
 	)
 	example, err := os.ReadFile("config.example.yml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	type files map[string]string
 	for _, tc := range []struct {
 		name  string
@@ -116,19 +112,13 @@ func testCommand(t *testing.T, cmd *exec.Cmd, wantStdout, wantStderr string) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	out, err := command(t, t.TempDir(), nil, "--help").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	golden := filepath.Join("testdata", "help.txt")
 	if *update {
-		if err := os.WriteFile(golden, out, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(golden, out, 0o644))
 	}
 	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	if diff := cmp.Diff(string(want), string(out)); diff != "" {
 		t.Errorf("--help (-want +got):\n%s", diff)
 	}
@@ -345,9 +335,7 @@ func TestWebConfig(t *testing.T) {
 func clientWithCertificate(t *testing.T, dir, name string) *http.Client {
 	t.Helper()
 	ca, err := os.ReadFile(filepath.Join(dir, "ca.crt"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	conf := &tls.Config{RootCAs: x509.NewCertPool()}
 	conf.RootCAs.AppendCertsFromPEM(ca)
 	if name != "" {
@@ -418,9 +406,7 @@ func TestTCPProbes(t *testing.T) {
 	write(t, dir, "web.yml", "tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
 	e := start(t, dir, nil, "--web.config.file=web.yml", "--log.level=debug")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(e.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	conn.Close()
 	e.send(http.MethodGet, "/metrics")
 	for problem, level := range map[string]string{": EOF": "debug", "client sent an HTTP request to an HTTPS server": "warn"} {
@@ -522,13 +508,9 @@ func TestDemo(t *testing.T) {
 func freePort(t *testing.T) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	defer listener.Close()
 	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return port
 }

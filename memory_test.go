@@ -63,9 +63,7 @@ func TestMemoryUnderAttack(t *testing.T) {
 			tc.run(v)
 			v.scrape()
 			status, err := v.proc().NewStatus()
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			t.Logf("%d MiB at most", status.VmHWM>>20)
 			if status.VmHWM > memoryLimit {
 				t.Error("more than the container may take")
@@ -97,18 +95,14 @@ func newVictim(t *testing.T) *victim {
 func (v *victim) proc() procfs.Proc {
 	v.t.Helper()
 	proc, err := procfs.NewProc(v.cmd.Process.Pid)
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	must(v.t, err)
 	return proc
 }
 
 // resetPeak has VmHWM begin anew.
 func (v *victim) resetPeak() {
 	v.t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", v.cmd.Process.Pid), []byte("5"), 0); err != nil {
-		v.t.Fatal(err)
-	}
+	must(v.t, os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", v.cmd.Process.Pid), []byte("5"), 0))
 }
 
 // ask sends a request and reads the answer, if there is one.

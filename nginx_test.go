@@ -40,9 +40,7 @@ http {
 `, strings.TrimPrefix(proxy, "http://"), kept.url, stripped.url))
 	nginx := exec.CommandContext(t.Context(), "nginx", "-p", dir, "-c", "nginx.conf", "-e", "stderr")
 	nginx.Cancel = func() error { return nginx.Process.Signal(syscall.SIGTERM) }
-	if err := nginx.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, nginx.Start())
 	t.Cleanup(func() { _ = nginx.Wait() })
 	for _, prefix := range []string{"/lakefs/kept/", "/stripped/"} {
 		e := &exporter{t: t, url: proxy, client: &http.Client{}}
@@ -55,9 +53,7 @@ http {
 		var links []string
 		for _, m := range regexp.MustCompile(` (?:href|src|action)="([^"#]+)"`).FindAllStringSubmatch(page, -1) {
 			link, err := resp.Request.URL.Parse(strings.ReplaceAll(m[1], "&amp;", "&"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			if link.Host == resp.Request.URL.Host {
 				links = append(links, link.RequestURI())
 			}

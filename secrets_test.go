@@ -190,9 +190,7 @@ func TestSecrets(t *testing.T) {
 	e.stop()
 
 	stored, err := os.ReadFile(filepath.Join(dir, "imports.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	said["stdout"], said["stderr"], said["storage"] = e.stdout.String(), e.stderr.String(), string(stored)
 	for _, s := range servers {
 		if !strings.Contains(said["stderr"], "server="+s.name+" ") {

@@ -50,9 +50,7 @@ func (e *exporter) registered() map[string]bool {
 			Source string `json:"source"`
 		} `json:"imports"`
 	}
-	if err := json.Unmarshal([]byte(e.get("/api/v1/imports")), &answer); err != nil {
-		e.t.Fatal(err)
-	}
+	must(e.t, json.Unmarshal([]byte(e.get("/api/v1/imports")), &answer))
 	ids := map[string]bool{}
 	for _, i := range answer.Imports {
 		ids[i.ID] = i.Source == "api"

@@ -34,10 +34,15 @@ func newLoader(path string) *Loader { return NewLoader(path, "test-agent", log.N
 func mustLoad(t testing.TB, l *Loader) collector.Config {
 	t.Helper()
 	cfg, err := l.Load()
+	must(t, err)
+	return cfg
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cfg
 }
 
 // write writes files, given as pairs of path in dir and content.
@@ -45,12 +50,8 @@ func write(t testing.TB, dir string, files ...string) {
 	t.Helper()
 	for i := 0; i < len(files); i += 2 {
 		path := filepath.Join(dir, files[i])
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(files[i+1]), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, []byte(files[i+1]), 0o600))
 	}
 }
 
@@ -60,9 +61,7 @@ type badFile struct{ name, want, content string }
 func badFiles(t testing.TB, path string) (files []badFile) {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, section := range strings.Split("\n"+string(data), "\n-- ")[1:] {
 		header, content, _ := strings.Cut(section, " --\n")
 		name, want, ok := strings.Cut(header, ": ")
@@ -202,13 +201,9 @@ func TestClientIsAsConfigured(t *testing.T) {
 // What cannot be read must not make a reload hang.
 func TestConfigsThatCannotBeRead(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if err := syscall.Mkfifo("fifo", 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, syscall.Mkfifo("fifo", 0o600))
 	write(t, ".", "config.yml", "servers: [{endpoint_url: http://lakefs, bearer_token_file: fifo}]", "large.yml", "")
-	if err := os.Truncate("large.yml", 16<<20+1); err != nil {
-		t.Fatal(err)
-	}
+	must(t, os.Truncate("large.yml", 16<<20+1))
 	for path, want := range map[string]string{
 		"nothing.yml": "no such file or directory: copy config.example.yml there, or try --demo, which needs no config and no lakeFS",
 		".":           "not a regular file",
@@ -254,9 +249,7 @@ func TestExample(t *testing.T) {
 		t.Error(err)
 	}
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[file](), reflect.TypeFor[server](), reflect.TypeFor[entry](), reflect.TypeFor[settings](), reflect.TypeFor[repository](),
 		reflect.TypeFor[discoveryConfig](), reflect.TypeFor[discovery.PostgresConfig](), reflect.TypeFor[discovery.DynamoDBConfig](), reflect.TypeFor[discoveryRule](),

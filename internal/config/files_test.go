@@ -121,17 +121,10 @@ func (f *fixture) write(files ...string) {
 
 func (f *fixture) touch(name string, mtime time.Time) {
 	f.Helper()
-	f.must(os.Chtimes(f.path(name), mtime, mtime))
+	must(f.T, os.Chtimes(f.path(name), mtime, mtime))
 }
 
 func (f *fixture) path(name string) string { return filepath.Join(f.dir, "imports", name) }
-
-func (f *fixture) must(err error) {
-	f.Helper()
-	if err != nil {
-		f.Fatal(err)
-	}
-}
 
 // look waits for the Watch to look once more, and returns the sets that were
 // handed over up to then.
@@ -209,9 +202,9 @@ func TestFilesComeAndGo(t *testing.T) {
 		if want := map[string]string{f.path("a.json"): "", f.path("b.yml"): ""}; !reflect.DeepEqual(set.Errors, want) {
 			f.Errorf("got %v, want %v", set.Errors, want)
 		}
-		f.must(os.Remove(f.path("a.json")))
+		must(f.T, os.Remove(f.path("a.json")))
 		f.want("b1 x", "")
-		f.must(os.RemoveAll(f.path("")))
+		must(f.T, os.RemoveAll(f.path("")))
 		if set := f.want("", ""); len(set.Errors) != 0 {
 			f.Errorf("got %v", set.Errors)
 		}
@@ -252,7 +245,7 @@ func TestBrokenFileKeepsItsLastGoodContent(t *testing.T) {
 		f.want("a3 b1", "", "info a.yml")
 		f.write("a.yml", "x")
 		f.want("a3 b1", "a.yml", "error a.yml")
-		f.must(os.Remove(f.path("a.yml"))) // Gone is not broken.
+		must(f.T, os.Remove(f.path("a.yml"))) // Gone is not broken.
 		f.want("b1", "")
 		f.write("a.yml", "x")
 		f.want("b1", "a.yml", "error a.yml")
@@ -275,11 +268,11 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testFiles(t, func(f *fixture) {
 				f.want("a1 b1", "")
-				f.must(os.Remove(f.path("a.yml")))
-				f.must(create(f.path("a.yml")))
+				must(f.T, os.Remove(f.path("a.yml")))
+				must(f.T, create(f.path("a.yml")))
 				f.want("a1 b1", "a.yml", "error a.yml")
 				f.want("a1 b1", "a.yml")
-				f.must(os.Remove(f.path("a.yml")))
+				must(f.T, os.Remove(f.path("a.yml")))
 				f.write("a.yml", imports("a2"))
 				f.want("a2 b1", "", "info a.yml")
 			}, "a.yml", imports("a1"), "b.yml", imports("b1"))
@@ -291,11 +284,11 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 func TestUnlistableDirectory(t *testing.T) {
 	testFiles(t, func(f *fixture) {
 		f.want("a1", "")
-		f.must(os.Rename(f.path(""), f.path("../moved")))
-		f.must(os.Symlink("imports", f.path("")))
+		must(f.T, os.Rename(f.path(""), f.path("../moved")))
+		must(f.T, os.Symlink("imports", f.path("")))
 		f.want("a1", "a.yml", "error a.yml")
-		f.must(os.Remove(f.path("")))
-		f.must(os.Rename(f.path("../moved"), f.path("")))
+		must(f.T, os.Remove(f.path("")))
+		must(f.T, os.Rename(f.path("../moved"), f.path("")))
 		f.want("a1", "", "info a.yml")
 	}, "a.yml", imports("a1"))
 }
@@ -305,11 +298,11 @@ func TestReplacedFiles(t *testing.T) {
 	testFiles(t, func(f *fixture) {
 		f.touch("..v1/a.yml", time.Now().Add(-time.Hour))
 		f.touch("..v2/a.yml", time.Now().Add(-time.Hour))
-		f.must(os.Symlink("..v1", f.path("..data")))
-		f.must(os.Symlink("..data/a.yml", f.path("a.yml")))
+		must(f.T, os.Symlink("..v1", f.path("..data")))
+		must(f.T, os.Symlink("..data/a.yml", f.path("a.yml")))
 		f.want("a1", "")
-		f.must(os.Symlink("..v2", f.path("..data_tmp")))
-		f.must(os.Rename(f.path("..data_tmp"), f.path("..data")))
+		must(f.T, os.Symlink("..v2", f.path("..data_tmp")))
+		must(f.T, os.Rename(f.path("..data_tmp"), f.path("..data")))
 		f.want("a2", "")
 	}, "..v1/a.yml", imports("a1"), "..v2/a.yml", imports("a2"))
 }

@@ -18,9 +18,7 @@ func addFiles(f *testing.F, bad string, patterns ...string) {
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
 			data, err := os.ReadFile(path)
-			if err != nil {
-				f.Fatal(err)
-			}
+			must(f, err)
 			f.Add(data)
 		}
 	}
@@ -44,9 +42,7 @@ func FuzzConfig(f *testing.F) {
 		f.Setenv(name, "http://lakefs")
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		must(t, os.WriteFile(path, data, 0o600))
 		cfg, err := newLoader(path).Load()
 		if err != nil {
 			return
