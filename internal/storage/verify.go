@@ -27,7 +27,6 @@ const (
 	pageSize    = 4096 // of every file that this package creates
 	headerSize  = 16   // of a page, and of a bucket
 	elementSize = 16
-	metaSize    = 80
 
 	branchPage    = 0x01
 	leafPage      = 0x02
@@ -36,17 +35,6 @@ const (
 )
 
 var order = binary.NativeEndian
-
-// meta is the beginning of a meta page, the root of a transaction.
-type meta [metaSize]byte
-
-func (m *meta) transaction() uint64 { return order.Uint64(m[64:]) }
-
-func (m *meta) valid() bool {
-	sum := fnv.New64a()
-	_, _ = sum.Write(m[headerSize:72])
-	return order.Uint64(m[72:]) == sum.Sum64()
-}
 
 // verify reports what would make bbolt loop, allocate any amount of memory or
 // write over pages in use. It panics where a length or position is outside of
@@ -59,14 +47,14 @@ func (s *Storage) verify(tx *bolt.Tx) error {
 	}
 	t := tree{file: s.file}
 	// bbolt writes the two meta pages in turn, and ignores one that is damaged.
-	newest, other := t.meta(tx.ID()), t.meta(tx.ID()+1)
+	newest, other := t.read(uint64(tx.ID()%2), 1), t.read(uint64((tx.ID()+1)%2), 1)
 	root, freelist, pages := order.Uint64(newest[32:]), order.Uint64(newest[48:]), order.Uint64(newest[56:])
 	switch {
 	case order.Uint32(newest[24:]) != pageSize, freelist == noFreelist:
 		return errForeign
 	case pages < 2 || pages > uint64(info.Size()/pageSize):
 		return fmt.Errorf("%w: has %d bytes, but should have %d pages of %d", errDamaged, info.Size(), pages, pageSize)
-	case !other.valid() || other.transaction()+1 != newest.transaction():
+	case !validMeta(other) || order.Uint64(other[64:])+1 != uint64(tx.ID()):
 		s.loaded.Skipped = append(s.loaded.Skipped, fmt.Errorf("one of the two meta pages is damaged: if it was the newer one, "+
 			"the registrations, removals or observations that were stored last, at %s, are lost",
 			info.ModTime().UTC().Format(time.RFC3339)))
@@ -76,6 +64,13 @@ func (s *Storage) verify(tx *bolt.Tx) error {
 	t.verifyFreelist(t.page(freelist))
 	t.verify(t.page(root), nil)
 	return nil
+}
+
+// validMeta reports whether a meta page has the checksum of its content.
+func validMeta(page []byte) bool {
+	sum := fnv.New64a()
+	_, _ = sum.Write(page[headerSize:72])
+	return order.Uint64(page[72:]) == sum.Sum64()
 }
 
 // tree is the pages of a file. Its methods panic where they are damaged.
@@ -107,9 +102,6 @@ func (t *tree) page(id uint64) []byte {
 	}
 	return t.read(id, 1+overflow)
 }
-
-// meta returns the meta page that a transaction is written to.
-func (t *tree) meta(transaction int) meta { return meta(t.read(uint64(transaction%2), 1)) }
 
 func (t *tree) read(id, pages uint64) []byte {
 	data := make([]byte, pages*pageSize)
@@ -157,12 +149,11 @@ func (t *tree) verify(page, first []byte) {
 		if order.Uint32(element) != bucketElement {
 			continue
 		}
-		root, inline := order.Uint64(value), value[headerSize:]
-		if root != 0 {
-			t.verify(t.page(root), nil)
-		} else {
-			t.verify(inline, nil)
+		top := value[headerSize:]
+		if root := order.Uint64(value); root != 0 {
+			top = t.page(root)
 		}
+		t.verify(top, nil)
 	}
 }
 
