@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/big"
@@ -39,8 +38,6 @@ import (
 // The tests of this package run the program as its users do: built, started with
 // arguments and environment, configured by files, asked over TCP, stopped by
 // signals.
-
-var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 // patience is how long a test waits for what is bound to happen.
 const patience = 60 * time.Second
@@ -264,6 +261,17 @@ func (e *exporter) get(path string) string {
 	resp, body := e.send(http.MethodGet, path)
 	if resp.StatusCode != http.StatusOK {
 		e.t.Fatalf("%s: status %d: %s", path, resp.StatusCode, body)
+	}
+	return body
+}
+
+// reload reloads the config by POST, which must have the status want, and returns
+// the answer's body.
+func (e *exporter) reload(want int) string {
+	e.t.Helper()
+	resp, body := e.send(http.MethodPost, "/-/reload")
+	if resp.StatusCode != want {
+		e.t.Errorf("reload: got %d %s, want %d", resp.StatusCode, body, want)
 	}
 	return body
 }

@@ -543,14 +543,6 @@ func fillDisk(w *faultWorld) func() {
 	}
 }
 
-// reload reloads the config, with success or without.
-func (w *faultWorld) reload(want int) {
-	w.t.Helper()
-	if resp, body := w.send(http.MethodPost, "/-/reload"); resp.StatusCode != want {
-		w.t.Errorf("reload: got %d %s, want %d", resp.StatusCode, body, want)
-	}
-}
-
 func deleteConfig(w *faultWorld) func() {
 	path := filepath.Join(w.dir, "config.yml")
 	must(w.t, os.Rename(path, path+".away"))
@@ -601,9 +593,7 @@ func TestImportFilesOnAFileSystemThatHangs(t *testing.T) {
 		}
 		e.get("/imports")
 		e.get("/api/v1/imports")
-		if resp, body := e.send(http.MethodPost, "/-/reload"); resp.StatusCode != http.StatusOK {
-			t.Errorf("reload: got %d %s", resp.StatusCode, body)
-		}
+		e.reload(http.StatusOK)
 	}
 	unmount()
 	eventually(t, "the import in the file is watched", func() bool { return e.scrape()[of("poll_success", "prod", inFile)] == 1 })

@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/internal/testworld"
 	"lakefs_import_exporter/lakefs"
 	"lakefs_import_exporter/lakefs/lakefstest"
 )
@@ -113,15 +114,7 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	out, err := command(t, t.TempDir(), nil, "--help").Output()
 	must(t, err)
-	golden := filepath.Join("testdata", "help.txt")
-	if *update {
-		must(t, os.WriteFile(golden, out, 0o644))
-	}
-	want, err := os.ReadFile(golden)
-	must(t, err)
-	if diff := cmp.Diff(string(want), string(out)); diff != "" {
-		t.Errorf("--help (-want +got):\n%s", diff)
-	}
+	testworld.Golden(t, "help.txt", string(out))
 }
 
 // Every flag can be set in the environment, and without servers in the config, the
@@ -151,9 +144,7 @@ func TestEnvironment(t *testing.T) {
 	if agent := server.Stats().LastHeader.Get("User-Agent"); agent != "lakefs_import_exporter/1.2.3-test" {
 		t.Errorf("the User-Agent is %q", agent)
 	}
-	if status := e.do(http.MethodPost, "/-/reload"); status != http.StatusOK {
-		t.Errorf("reload: status %d", status)
-	}
+	e.reload(http.StatusOK)
 	if got := e.stderr.String(); !strings.HasPrefix(got, "{") {
 		t.Errorf("log: got %s", got)
 	}
@@ -189,9 +180,8 @@ func TestReload(t *testing.T) {
 	write(t, dir, "config.yml", watchYAML(t, dir, server, refs[:2]...)+"import: []\n")
 	e.signal(syscall.SIGHUP)
 	eventually(t, "SIGHUP with a broken config fails", func() bool { return e.scrape()[reloadOK] == 0 })
-	resp, body := e.send(http.MethodPost, "/-/reload")
-	if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(body, `config.yml: line 10: unknown key "import"`) {
-		t.Errorf("POST with a broken config: got %d %s", resp.StatusCode, body)
+	if body := e.reload(http.StatusInternalServerError); !strings.Contains(body, `config.yml: line 10: unknown key "import"`) {
+		t.Errorf("POST with a broken config: got %s", body)
 	}
 	broken := e.scrape()
 	if broken[reloadOK] != 0 || broken[reloadTime] <= first[reloadTime] || watched() != 2 {
@@ -202,9 +192,7 @@ func TestReload(t *testing.T) {
 	}
 
 	write(t, dir, "config.yml", watchYAML(t, dir, server, refs...))
-	if resp, body := e.send(http.MethodPost, "/-/reload"); resp.StatusCode != http.StatusOK {
-		t.Errorf("POST: got %d %s", resp.StatusCode, body)
-	}
+	e.reload(http.StatusOK)
 	if got := e.scrape(); got[reloadOK] != 1 || got[reloadTime] <= broken[reloadTime] || watched() != 3 {
 		t.Errorf("after POST: %v, %v, %d imports", got[reloadOK], got[reloadTime], watched())
 	}
@@ -444,9 +432,7 @@ func TestJSONLog(t *testing.T) {
 	e, dir := watching(t, server, []lakefs.Ref{server.Start("my-repo", "main", import1k)}, "--log.format=json", "--log.level=debug", "--web.enable-lifecycle")
 	e.get("/metrics")
 	write(t, dir, "config.yml", "imports:\n- \"a\nb\n")
-	if resp, _ := e.send(http.MethodPost, "/-/reload"); resp.StatusCode != http.StatusInternalServerError {
-		t.Errorf("reload: status %d", resp.StatusCode)
-	}
+	e.reload(http.StatusInternalServerError)
 	write(t, dir, "imports/a.yml", "nonsense")
 	eventually(t, "the broken import file is logged", func() bool { return strings.Contains(e.stderr.String(), "imports/a.yml") })
 	e.stop()
