@@ -51,19 +51,17 @@ func (h *handler) listImports(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// target returns the import that a request's path and query name. If they name
-// none, it answers the request and returns false.
-func (h *handler) target(w http.ResponseWriter, r *http.Request) (collector.Import, bool) {
-	ref := lakefs.Ref{Repository: r.PathValue("repository"), Branch: r.PathValue("branch"), ID: r.PathValue("id")}
-	server, err := h.Collector.ServerName(r.URL.Query().Get("server"))
-	if err == nil {
-		err = ref.Validate()
+// targeting has next answer for the import that a request's path and query name.
+func (h *handler) targeting(next func(http.ResponseWriter, *http.Request, collector.Import)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ref := lakefs.Ref{Repository: r.PathValue("repository"), Branch: r.PathValue("branch"), ID: r.PathValue("id")}
+		server, err := h.Collector.ServerName(r.URL.Query().Get("server"))
+		if err := cmp.Or(err, ref.Validate()); err != nil {
+			h.writeError(w, http.StatusBadRequest, err.Error())
+			return
+		}
+		next(w, r, collector.Import{Key: collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, Branch: ref.Branch})
 	}
-	if err != nil {
-		h.writeError(w, http.StatusBadRequest, err.Error())
-		return collector.Import{}, false
-	}
-	return collector.Import{Key: collector.Key{Server: server, Repository: ref.Repository, ID: ref.ID}, Branch: ref.Branch}, true
 }
 
 // sameBranch reports whether a and b are the same, as far as both are known.
@@ -72,23 +70,16 @@ func sameBranch(a, b string) bool {
 }
 
 // getImport answers with one import, polled for this request.
-func (h *handler) getImport(w http.ResponseWriter, r *http.Request) {
-	target, ok := h.target(w, r)
-	if !ok {
-		return
-	}
+func (h *handler) getImport(w http.ResponseWriter, r *http.Request, target collector.Import) {
 	wait, err := parseWait(r.URL.Query().Get("wait"))
 	if err != nil {
 		h.writeError(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if wait > 0 {
-		select {
-		case h.waiting <- struct{}{}:
-			defer func() { <-h.waiting }()
-		default:
-			wait = 0
-		}
+	if wait > 0 && h.waiting.TryAcquire(1) {
+		defer h.waiting.Release(1)
+	} else {
+		wait = 0
 	}
 	view, ok := h.poll(r.Context(), target, wait)
 	if !ok {
@@ -143,11 +134,7 @@ func (h *handler) importAPI(next http.HandlerFunc) http.HandlerFunc {
 }
 
 // putImport watches an import from now on.
-func (h *handler) putImport(w http.ResponseWriter, r *http.Request) {
-	target, ok := h.target(w, r)
-	if !ok {
-		return
-	}
+func (h *handler) putImport(w http.ResponseWriter, r *http.Request, target collector.Import) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, config.MaxSettingsBytes))
 	if err != nil {
 		h.writeError(w, bodyStatus(err), "body: "+err.Error())
@@ -179,8 +166,7 @@ func (h *handler) putImport(w http.ResponseWriter, r *http.Request) {
 
 // bodyStatus returns the status for a body that could not be read.
 func bodyStatus(err error) int {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return http.StatusRequestEntityTooLarge
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -190,11 +176,7 @@ func bodyStatus(err error) int {
 }
 
 // deleteImport ends what putImport began.
-func (h *handler) deleteImport(w http.ResponseWriter, r *http.Request) {
-	target, ok := h.target(w, r)
-	if !ok {
-		return
-	}
+func (h *handler) deleteImport(w http.ResponseWriter, r *http.Request, target collector.Import) {
 	if view, ok := h.Collector.Watched(target.Key); !ok || sameBranch(view.Branch, target.Branch) {
 		ctx, cancel := context.WithTimeout(r.Context(), defaultTimeout)
 		defer cancel()

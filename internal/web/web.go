@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"lakefs_import_exporter/collector"
 	"lakefs_import_exporter/internal/page"
@@ -48,8 +49,8 @@ type Options struct {
 type handler struct {
 	Options
 	answers *answers
-	imports atomic.Int64  // of the newest scrape
-	waiting chan struct{} // has an element for each request that waits for an end
+	imports atomic.Int64        // of the newest scrape
+	waiting *semaphore.Weighted // held by the requests that wait for an end
 }
 
 // telemetryPathPattern permits no part that is empty or begins with a dot.
@@ -70,7 +71,7 @@ func ValidateTelemetryPath(path string) error {
 
 // New returns the handler of all requests.
 func New(opts Options) http.Handler {
-	h := &handler{Options: opts, answers: newAnswers(), waiting: make(chan struct{}, maxWaiting)}
+	h := &handler{Options: opts, answers: newAnswers(), waiting: semaphore.NewWeighted(maxWaiting)}
 	h.imports.Store(int64(len(opts.Collector.Snapshot().Imports)))
 	mux := http.NewServeMux()
 	metrics := "GET " + opts.TelemetryPath
@@ -79,9 +80,9 @@ func New(opts Options) http.Handler {
 	}
 	mux.Handle(metrics, h.metricsHandler())
 	mux.HandleFunc("GET /api/v1/imports", h.listImports)
-	mux.HandleFunc("GET /api/v1/imports/{repository}/{branch}/{id}", h.answers.own(h.getImport))
-	mux.HandleFunc("PUT /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.putImport))
-	mux.HandleFunc("DELETE /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.deleteImport))
+	mux.HandleFunc("GET /api/v1/imports/{repository}/{branch}/{id}", h.answers.own(h.targeting(h.getImport)))
+	mux.HandleFunc("PUT /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.targeting(h.putImport)))
+	mux.HandleFunc("DELETE /api/v1/imports/{repository}/{branch}/{id}", h.importAPI(h.targeting(h.deleteImport)))
 	mux.HandleFunc("GET /probe", h.answers.own(h.probe))
 	page.New(page.Options{
 		Collector:     h.Collector,
