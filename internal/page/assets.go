@@ -6,6 +6,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"net/http"
+	"sync"
 )
 
 var (
@@ -17,17 +18,17 @@ var (
 
 // assetVersion returns a text that changes with the content of the assets. It
 // is part of their URLs, so that browsers can cache them without asking again.
-func assetVersion() string {
+var assetVersion = sync.OnceValue(func() string {
 	hash := sha256.New()
 	_ = tar.NewWriter(hash).AddFS(assetFiles) // from memory
 	return hex.EncodeToString(hash.Sum(nil)[:8])
-}
+})
 
 // serveAsset answers /imports/{asset}.
-func (p *Page) serveAsset(w http.ResponseWriter, r *http.Request) {
+func serveAsset(w http.ResponseWriter, r *http.Request) {
 	// A URL of another version gets this version's file: not to be cached.
 	cache := "no-cache"
-	if r.URL.Query().Get("v") == p.assets {
+	if r.URL.Query().Get("v") == assetVersion() {
 		cache = "max-age=31536000, immutable"
 	}
 	w.Header().Set("Cache-Control", cache)

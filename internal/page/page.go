@@ -43,8 +43,7 @@ type Options struct {
 
 // Page is the status page. It is safe for concurrent use.
 type Page struct {
-	opts   Options
-	assets string // their version
+	opts Options
 	// refresh and wait are refreshInterval and pollWait, except in tests.
 	refresh, wait time.Duration
 }
@@ -52,6 +51,7 @@ type Page struct {
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"at": formatTime, "count": formatCount, "percent": formatRatio, "plural": pluralize, "span": formatSpan,
 	"splitAfter": strings.SplitAfter, "verb": verb, "words": words,
+	"assets": assetVersion, "columns": func() []column { return columns },
 	// Of an import.
 	"attention": needsAttention, "kind": kind, "speed": speed, "unknown": isUnknown, "working": isWorking,
 	"ratio": func(v *collector.ImportView) float64 { ratio, _ := v.Progress(); return ratio },
@@ -59,13 +59,13 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 
 // New returns the status page.
 func New(opts Options) *Page {
-	return &Page{opts: opts, assets: assetVersion(), refresh: refreshInterval, wait: pollWait}
+	return &Page{opts: opts, refresh: refreshInterval, wait: pollWait}
 }
 
 // Register adds the page and its assets to mux.
 func (p *Page) Register(mux *http.ServeMux) {
 	mux.HandleFunc("GET /imports", p.serve)
-	mux.HandleFunc("GET /imports/{asset}", p.serveAsset)
+	mux.HandleFunc("GET /imports/{asset}", serveAsset)
 	mux.HandleFunc("GET /imports/{$}", func(w http.ResponseWriter, r *http.Request) {
 		// http.Redirect would lose the path prefix of a proxy.
 		w.Header().Set("Location", "../"+parseQuery(r.URL.Query()).URL())

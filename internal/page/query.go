@@ -34,11 +34,9 @@ var defaults = map[string]string{"q": "", "sort": defaultColumn, "order": "asc",
 // say nothing: a form sends its empty fields, too.
 func parseQuery(values url.Values) query {
 	q := query{url.Values{}}
-	for name, given := range values {
-		byDefault, known := defaults[name]
-		known = known || slices.Contains(filter.Parameters(), name)
-		for _, value := range given {
-			if known && value != "" && value != byDefault {
+	for _, name := range slices.AppendSeq(filter.Parameters(), maps.Keys(defaults)) {
+		for _, value := range values[name] {
+			if value != "" && value != defaults[name] {
 				q.Add(name, value)
 			}
 		}

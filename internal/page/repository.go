@@ -7,9 +7,6 @@ import (
 	"lakefs_import_exporter/lakefs"
 )
 
-// notFound is the result of a poll of what lakeFS does not know.
-const notFound = lakefs.NotFound
-
 // repositoryView is how a watched repository stands.
 type repositoryView struct {
 	*collector.RepositoryView
@@ -49,7 +46,7 @@ func (r *repositoryView) judge(importing bool) {
 	switch {
 	case r.Poll.At.IsZero():
 		r.Word, r.Kind = "not polled yet", "unknown"
-	case r.Poll.Result == notFound:
+	case r.Poll.Result == lakefs.NotFound:
 		r.Word, r.Kind, r.Attention = "not found", "not_found", true
 	case !r.PollSuccess():
 		r.Word, r.Kind = "unknown", "unknown"

@@ -7,23 +7,14 @@ import (
 	"lakefs_import_exporter/collector"
 )
 
-const (
-	// unchangedShown is how long the count must be the same to be mentioned.
-	unchangedShown = time.Minute
-	// expiry is when lakeFS deletes the status of an import.
-	expiry = 24 * time.Hour
-)
+// unchangedShown is how long the count must be the same to be mentioned.
+const unchangedShown = time.Minute
 
 // rowView is an import as a row of the table.
 type rowView struct {
 	*collector.ImportView
 	View *view
 	Now  time.Time // by lakeFS's clock
-}
-
-// Expired reports whether lakeFS has forgotten the import by now.
-func (r rowView) Expired() bool {
-	return !r.StartedAt.IsZero() && r.Now.Sub(r.StartedAt) > expiry
 }
 
 // Duration returns how long the import took, or has taken so far; "" if that is

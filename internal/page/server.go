@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lakefs_import_exporter/collector"
+	"lakefs_import_exporter/lakefs"
 )
 
 // serverView is how a lakeFS server stands.
@@ -65,7 +66,7 @@ func (v *serverView) Failed() string {
 	var n int
 	var causes []string
 	for _, result := range slices.Sorted(maps.Keys(v.Failures)) {
-		if result != notFound {
+		if result != lakefs.NotFound {
 			n += v.Failures[result]
 			causes = append(causes, words(result)+": "+formatCount(v.Failures[result]))
 		}

@@ -21,7 +21,6 @@ const (
 // view is what the template of the page shows. URLs are relative.
 type view struct {
 	Options
-	Assets  string // their version
 	Refresh time.Duration
 	// Late is set if lakeFS did not answer in time for this page.
 	Late bool
@@ -29,7 +28,6 @@ type view struct {
 	Query    query
 	Snapshot *collector.Snapshot
 	Polled   time.Time // when the newest poll was; zero if there was none
-	Columns  []column
 
 	Servers      map[string]*serverView // by name
 	Repositories []repositoryView       // those that need attention first
@@ -52,8 +50,8 @@ type view struct {
 	// Selected are the imports that match the query, in its order, of all pages.
 	Selected []*collector.ImportView
 	Rows     []rowView
-	// Page is the number of this page; Prev and Next are 0 if there is none.
-	Page, Pages, Prev, Next int
+	// Number is that of this page, from 1 to Pages.
+	Number, Pages int
 }
 
 // totalView is how many imports are in a state, and how many of them are not
@@ -68,12 +66,10 @@ func (p *Page) newView(q query, late bool) *view {
 	snapshot := p.opts.Collector.Snapshot()
 	v := &view{
 		Options:    p.opts,
-		Assets:     p.assets,
 		Refresh:    p.refresh,
 		Late:       late,
 		Query:      q,
 		Snapshot:   snapshot,
-		Columns:    columns,
 		Servers:    map[string]*serverView{},
 		FileErrors: maps.Clone(snapshot.FileErrors),
 		Watched:    len(snapshot.Imports),
@@ -206,16 +202,15 @@ func choices(values []string, chosen string) []string {
 func (v *view) fillRows() {
 	number, _ := strconv.Atoi(v.Query.Get("page"))
 	v.Pages = max(1, (len(v.Selected)+rowsPerPage-1)/rowsPerPage)
-	v.Page = min(max(1, number), v.Pages)
-	first := (v.Page - 1) * rowsPerPage
+	v.Number = min(max(1, number), v.Pages)
+	first := (v.Number - 1) * rowsPerPage
 	for _, imp := range v.Selected[first:min(len(v.Selected), first+rowsPerPage)] {
 		v.Rows = append(v.Rows, rowView{imp, v, v.serverTime(imp.Server)})
 	}
-	v.Prev = v.Page - 1
-	if v.Page < v.Pages {
-		v.Next = v.Page + 1
-	}
 }
+
+// Turn returns the URL of the page that is by pages further on.
+func (v *view) Turn(by int) string { return v.Query.With("page", strconv.Itoa(v.Number+by)) }
 
 // serverTime returns lakeFS's clock at the time of the snapshot, as far as it
 // is known.
