@@ -76,6 +76,22 @@ func TestHeadline(t *testing.T) {
 	goldenPage(t, "all_is_well", w.load("/imports"))
 }
 
+// An import that lakeFS does not know is misspelt, or so old that lakeFS has
+// forgotten it.
+func TestForgottenImport(t *testing.T) {
+	w := newWorld(t)
+	lakeFS := w.AddLakeFS("prod", 0)
+	ref := lakeFS.Start("any", "main", lakefstest.Script{})
+	lakeFS.Forget(ref)
+	w.Watch("prod", ref)
+	for _, want := range []string{"check its ID, repository and server", "It was started more than a day ago"} {
+		w.Clock.Advance(23 * time.Hour)
+		if got := w.load("/imports").row(ref).text(); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 // breakStore has the world of a test store nothing.
 func breakStore(opts *collector.Options) { opts.Store = brokenStore{} }
 
