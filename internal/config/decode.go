@@ -39,8 +39,7 @@ func (w *written[T]) UnmarshalYAML(unmarshal func(any) error) error {
 		d.setDefaults()
 	}
 	w.err = unmarshal(&w.value)
-	var terr *yaml.TypeError
-	if errors.As(w.err, &terr) {
+	if terr, ok := errors.AsType[*yaml.TypeError](w.err); ok {
 		terr.Errors = slices.Clone(terr.Errors) // yaml.v3 uses the slice again
 	}
 	return nil

@@ -36,8 +36,7 @@ func ReadFile(path string, maxBytes int64) ([]byte, fs.FileInfo, error) {
 
 // Reason returns err without the path.
 func Reason(err error) error {
-	var perr *fs.PathError
-	if errors.As(err, &perr) {
+	if perr, ok := errors.AsType[*fs.PathError](err); ok {
 		return perr.Err
 	}
 	return err
