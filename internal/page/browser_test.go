@@ -5,7 +5,6 @@ package page
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -130,18 +129,21 @@ func eval[T any](p *tab, expression string) T {
 }
 
 // wait waits until a JavaScript expression is true, however often the page is
-// loaded meanwhile.
+// loaded meanwhile. It asks again and again: timers of a page that may not run
+// scripts never fire, and so chromedp.Poll would hang.
 func (p *tab) wait(condition string) {
 	p.t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
 	for {
-		_, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("!!("+condition+")", chromedp.WithPollingInterval(10*time.Millisecond)))
+		ok, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool]("!!("+condition+")"))
 		switch {
-		case err == nil:
+		case ok && err == nil:
 			return
-		case errors.Is(err, chromedp.ErrPollingTimeout) || p.ctx.Err() != nil:
-			text, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string]("document.body.innerText"))
-			p.t.Fatalf("never true: %s: %v\n%s", condition, err, text)
+		case p.ctx.Err() != nil:
+			p.t.Fatalf("never true: %s: %v", condition, err)
 		}
+		<-ticker.C
 	}
 }
 
