@@ -378,7 +378,8 @@ func (w *watchlist) perServer() map[string]int {
 }
 
 // target is what a server is asked for: an import, or without an ID the newest import
-// of a repository, or without both the server's health.
+// of a repository, or without both the server's health; with keysID alone, whether it
+// accepts the keys.
 type target struct {
 	Key
 	branch string // any will do for lakeFS; its access rights may differ
@@ -392,7 +393,7 @@ type target struct {
 func (w *watchlist) due(server string) []target {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	unfinished := make([]*entry, 0, len(w.watched()))
+	var unfinished []*entry
 	for _, e := range w.watched() {
 		if e.Server == server && !e.seen.Confirmed {
 			unfinished = append(unfinished, e)

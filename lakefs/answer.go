@@ -31,7 +31,7 @@ type answer struct {
 	body   *body // to be released
 }
 
-// body is what was read of a body, and what bounds that.
+// body holds the body of a response, and the reader that limits its size.
 type body struct {
 	bytes.Buffer
 	limited io.LimitedReader

@@ -176,7 +176,7 @@ func (c *Client) send(ctx context.Context, u *url.URL) (answer, error) {
 		return answer{}, &Error{Kind: BadResponse, StatusCode: resp.StatusCode, Err: errors.New("unsolicited response (is a proxy in front of lakeFS broken?)")}
 	}
 	a, err := readAnswer(resp)
-	if err == nil {
+	if err == nil && httptrace.ContextClientTrace(ctx) == nil { // or else extra.trace calls that, too
 		extra.conn.Store(nil)
 		surpluses.Put(extra)
 	}

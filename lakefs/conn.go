@@ -38,7 +38,8 @@ type surplus struct {
 	found  atomic.Bool
 }
 
-// surpluses are of requests that were answered: net/http may still use that of another.
+// surpluses are those of answered requests only: net/http may still call the hooks of
+// a request that failed or was canceled.
 var surpluses = sync.Pool{New: func() any {
 	s := new(surplus)
 	s.trace = httptrace.ClientTrace{GotConn: s.gotConn, GotFirstResponseByte: s.gotAnswer}

@@ -228,7 +228,7 @@ func (d *Demo) Run(ctx context.Context, refreshed func(found []collector.Import,
 func (d *Demo) Describe(repository, id string) (collector.Import, bool) {
 	imp := demoImport(lakefs.Ref{Repository: repository, Branch: lakefs.UnknownBranch, ID: id}, "", 0)
 	imp.Labels = nil
-	return *imp, slices.ContainsFunc(d.imports, func(i *collector.Import) bool { return i.ID == id })
+	return *imp, slices.ContainsFunc(d.imports, func(i *collector.Import) bool { return i.Key == imp.Key })
 }
 
 // update starts the imports of the pipeline whose time has come.

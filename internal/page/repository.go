@@ -29,7 +29,7 @@ func (v *view) fillRepositories() {
 	for i := range v.Snapshot.Repositories {
 		r := repositoryView{RepositoryView: &v.Snapshot.Repositories[i], View: v}
 		r.Now = v.serverTime(r.Server)
-		r.judge(importing[collector.Key{Server: r.Server, Repository: r.Name}])
+		r.classify(importing[collector.Key{Server: r.Server, Repository: r.Name}])
 		if r.Attention {
 			v.Repositories = append(v.Repositories, r)
 		} else {
@@ -40,7 +40,7 @@ func (v *view) fillRepositories() {
 	v.Repositories = append(v.Repositories, others...)
 }
 
-func (r *repositoryView) judge(importing bool) {
+func (r *repositoryView) classify(importing bool) {
 	limited := r.MaxImportAge > 0
 	late := limited && r.Now.Sub(r.LastImport) > r.MaxImportAge
 	switch {

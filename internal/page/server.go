@@ -27,7 +27,7 @@ type serverView struct {
 func (v *view) fillServers() {
 	for i := range v.Snapshot.Servers {
 		s := &serverView{ServerView: &v.Snapshot.Servers[i], Now: v.Snapshot.At}
-		s.judge()
+		s.classify()
 		v.Servers[s.Name] = s
 		if s.Kind == "down" {
 			v.Down = append(v.Down, s)
@@ -35,7 +35,7 @@ func (v *view) fillServers() {
 	}
 }
 
-func (v *serverView) judge() {
+func (v *serverView) classify() {
 	switch {
 	case v.PausedUntil.After(v.Now):
 		v.Word, v.Kind = "paused", "paused"

@@ -22,7 +22,7 @@ type rendering struct {
 
 	compress bool      // what is written from now on
 	out      io.Writer // body, or what compresses it
-	finish   func()    // waits for that
+	finish   func()    // completes the compressed body
 
 	// Of answers, with its lock held, as body is once there are readers.
 	readers []*http.ResponseController
