@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -59,8 +61,8 @@ type process struct {
 	ended     chan struct{} // closed when it has
 }
 
-// background starts a program, which is killed at the end of the test. If that has
-// failed, the end of its log is printed.
+// background starts a program, which is killed at the end of the test, with all that it
+// has started. If the test has failed, the end of its log is printed.
 func background(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
@@ -72,6 +74,8 @@ func background(t *testing.T, cmd *exec.Cmd) *process {
 	if cmd.Stdout == nil {
 		cmd.Stdout = log
 	}
+	cmd.SysProcAttr = cmp.Or(cmd.SysProcAttr, &syscall.SysProcAttr{})
+	cmd.SysProcAttr.Setpgid = true
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -120,9 +124,9 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// kill ends the program if it still runs.
+// kill ends the program, and what it has started, if they still run.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // fails if it has ended
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // fails if they have ended
 	<-p.ended
 }
 
